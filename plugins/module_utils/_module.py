@@ -1,0 +1,82 @@
+# Copyright: stowage.oci contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one place that knows AnsibleModule: a module is a spec and a body, and errors are reported here."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ._errors import StowageError
+
+Result = t.Dict[str, t.Any]
+T = t.TypeVar("T")
+
+
+class Failed(StowageError):
+    """Some images failed; ``result`` holds what was done for all."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def run(body: t.Callable[[t.Dict[str, t.Any], bool], Result], **spec: t.Any) -> None:
+    """Run ``body(params, check_mode)``; every StowageError becomes the task's ``msg``."""
+    module = AnsibleModule(supports_check_mode=True, **spec)
+    try:
+        result = body(module.params, module.check_mode)
+    except Failed as error:
+        module.fail_json(msg=str(error), **error.result)
+    except StowageError as error:
+        module.fail_json(msg=str(error))
+    else:
+        module.exit_json(**result)
+
+
+def side_by_side(work: t.Callable[[T], Result], wishes: t.Iterable[T], parallel: int, name: t.Callable[[T], str] = str) -> Result:
+    """Do ``work`` for each wish, ``parallel`` at a time; put the answers together in the order of the wishes.
+
+    ``work`` returns one entry of ``images``, with a key ``diff`` of (before, after) dicts that is taken out of it. A wish
+    that raises StowageError does not stop the others: Failed is raised at the end, its message lists each failure, and its
+    result holds the entry ``{"reference", "changed": False, "action": "failed", "msg"}`` for it.
+    """
+    wishes = list(wishes)
+
+    def guarded(wish: T) -> Result:
+        try:
+            return work(wish)
+        except StowageError as error:
+            return failed(name(wish), error)
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, len(wishes)))) as pool:
+        return concluded(list(pool.map(guarded, wishes)))
+
+
+def concluded(entries: t.List[Result], unfinished: bool = False, **more: t.Any) -> Result:
+    """A task's result from its entries and ``more`` keys; see side_by_side for ``diff`` of an entry.
+
+    Raises Failed if an entry failed, unless the task is ``unfinished`` and will report it in the end.
+    """
+    before: t.List[t.Any] = []
+    after: t.List[t.Any] = []
+    images = []
+    for entry in entries:
+        was, becomes = entry.get("diff", (None, None))
+        if entry["changed"]:
+            before.append(was)
+            after.append(becomes)
+        images.append({key: value for key, value in entry.items() if key != "diff"})
+    diff = {"before": {"images": before}, "after": {"images": after}}
+    result = dict(more, changed=any(entry["changed"] for entry in entries), images=images, diff=diff)
+    failures = [entry["msg"] for entry in entries if entry["action"] == "failed"]
+    if failures and not unfinished:
+        raise Failed("; ".join(failures), result)
+    return result
+
+
+def failed(reference: str, error: StowageError) -> Result:
+    """The entry of an image that failed."""
+    return {"reference": reference, "changed": False, "action": "failed", "msg": str(error)}

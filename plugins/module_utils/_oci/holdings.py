@@ -1,0 +1,96 @@
+# Copyright: stowage.oci contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Holdings: what a host already has, in its store's own terms.
+
+The classic store knows chains, Podman diff IDs, the containerd store blobs; all are asked the same question, and answer
+with the descriptor by which an archive may name a layer that it leaves out.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from .._errors import InvalidInput
+from . import image as _image
+from .digest import Digest
+from .manifest import OCI_LAYER, Descriptor
+
+CONFIG_KEY = "io.stowage.config.digest"
+LAYERS_KEY = "io.stowage.layers"
+"""Annotations of the index entry of what we load; the containerd store of Docker 28 and later hands them back."""
+
+
+class Layer(t.NamedTuple):
+    """``descriptor`` of the archive's blob; its size is 0 and its digest the diff ID where the archive lacks it."""
+
+    descriptor: Descriptor
+    diff_id: Digest
+
+
+class Holdings(t.Protocol):
+    """One question to all stores."""
+
+    def held(self, layers: t.Sequence[Layer]) -> t.List[t.Optional[Descriptor]]:
+        """For each layer the descriptor by which the store knows it, or None if it must be sent."""
+
+    def plus(self, layers: t.Sequence[Layer], described: t.Sequence[Descriptor]) -> Holdings:
+        """What is held once an image of these layers is there."""
+
+
+class ChainHoldings(t.NamedTuple):
+    """The classic store knows a layer only on top of what it lay on: the longest prefix that is a known chain."""
+
+    chain_ids: t.FrozenSet[str]
+
+    def held(self, layers: t.Sequence[Layer]) -> t.List[t.Optional[Descriptor]]:
+        chain = _image.chain_ids(layer.diff_id for layer in layers)
+        known = 0
+        while known < len(chain) and chain[known] in self.chain_ids:
+            known += 1
+        return [layer.descriptor if position < known else None for position, layer in enumerate(layers)]
+
+    def plus(self, layers: t.Sequence[Layer], described: t.Sequence[Descriptor]) -> ChainHoldings:
+        return ChainHoldings(self.chain_ids | set(_image.chain_ids(layer.diff_id for layer in layers)))
+
+
+class DiffIdHoldings(t.NamedTuple):
+    """Podman knows a layer by its diff ID wherever it lies, and believes any size."""
+
+    diff_ids: t.FrozenSet[str]
+
+    def held(self, layers: t.Sequence[Layer]) -> t.List[t.Optional[Descriptor]]:
+        return [
+            Descriptor(OCI_LAYER, layer.diff_id, layer.descriptor.size) if layer.diff_id in self.diff_ids else None for layer in layers
+        ]
+
+    def plus(self, layers: t.Sequence[Layer], described: t.Sequence[Descriptor]) -> DiffIdHoldings:
+        return DiffIdHoldings(self.diff_ids | {layer.diff_id for layer in layers})
+
+
+class DescriptorHoldings(t.NamedTuple):
+    """The containerd store knows blobs: the host's own descriptor of each diff ID must be used to the letter."""
+
+    descriptors: t.Mapping[str, Descriptor]
+
+    def held(self, layers: t.Sequence[Layer]) -> t.List[t.Optional[Descriptor]]:
+        return [self.descriptors.get(layer.diff_id) for layer in layers]
+
+    def plus(self, layers: t.Sequence[Layer], described: t.Sequence[Descriptor]) -> DescriptorHoldings:
+        more = {layer.diff_id: descriptor for layer, descriptor in zip(layers, described)}
+        return DescriptorHoldings(dict(more, **self.descriptors))
+
+
+def described(noted: t.Optional[t.Mapping[str, str]]) -> t.Dict[str, Descriptor]:
+    """Descriptors by diff ID from the annotation of an image that we loaded; empty for any other."""
+    try:
+        rows = json.loads((noted or {}).get(LAYERS_KEY, "[]"))
+        return {diff_id: Descriptor(media_type, Digest.parse(digest), int(size)) for diff_id, media_type, digest, size in rows}
+    except (ValueError, TypeError, InvalidInput):
+        return {}
+
+
+def annotations(config_digest: str, diff_ids: t.Iterable[str], layers: t.Iterable[Descriptor]) -> t.Dict[str, str]:
+    """What ``described`` reads back, and which config this is."""
+    rows = [[diff_id, layer.media_type, layer.digest, layer.size] for diff_id, layer in zip(diff_ids, layers)]
+    return {CONFIG_KEY: config_digest, LAYERS_KEY: json.dumps(rows, separators=(",", ":"))}

@@ -1,0 +1,92 @@
+# Copyright: stowage.oci contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""References: where to look for an image, never what is there.
+
+The grammar is that of docker pull (distribution/reference, "Grammar"): ``[domain/]path[:tag][@digest]``.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .._errors import InvalidInput, InvalidReference, shown
+from .digest import Digest
+
+DOCKER_HUB = "docker.io"
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(r"%s(?:/%s)*" % (_COMPONENT, _COMPONENT))
+_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_DOMAIN = re.compile(r"(?:%s(?:\.%s)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?" % (_LABEL, _LABEL))
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_IDENTIFIER = re.compile(r"[0-9a-f]{64}")
+
+
+class Reference(t.NamedTuple):
+    """``spelling`` is what the user wrote; everything else is normalised."""
+
+    spelling: str
+    registry: str
+    repository: str
+    tag: t.Optional[str]
+    digest: t.Optional[Digest]
+
+    @property
+    def name(self) -> str:
+        """Registry and repository: ``docker.io/library/nginx``."""
+        return "%s/%s" % (self.registry, self.repository)
+
+    def __str__(self) -> str:
+        """The canonical form: ``docker.io/library/nginx:latest``; two references are the same if these are."""
+        return self.name + (":%s" % self.tag if self.tag else "") + ("@%s" % self.digest if self.digest else "")
+
+    @property
+    def tagged(self) -> str:
+        """Without the digest, as engines name an image locally; raises InvalidReference if there is no tag."""
+        if not self.tag:
+            raise InvalidReference("%s has no tag: an image on a host is named by repository and tag" % self.spelling)
+        return "%s:%s" % (self.name, self.tag)
+
+
+def parse(text: str) -> Reference:
+    """Take a reference apart; ``latest`` is the tag where neither tag nor digest is given.
+
+    Raises InvalidReference that says which part is wrong and how it should look.
+    """
+    if not isinstance(text, str) or not text:
+        raise InvalidReference("an image reference is empty: write [registry/]repository[:tag][@digest], for example nginx:1.27")
+
+    def refuse(why: str) -> InvalidReference:
+        return InvalidReference("%s is not an image reference: %s" % (shown(text), why))
+
+    rest, at, digest_text = text.partition("@")
+    try:
+        digest = Digest.parse(digest_text) if at else None
+    except InvalidInput as error:
+        raise refuse(str(error)) from None
+    name, colon, tag = rest.rpartition(":")
+    if not colon or "/" in tag:
+        name, tag = rest, ""
+    elif not _TAG.fullmatch(tag):
+        raise refuse("the tag %s may have letters, digits, _ . - and at most 128 of them, and starts with none of . -" % shown(tag))
+    if _IDENTIFIER.fullmatch(name):
+        raise refuse("64 hex digits are an image ID; put a repository name before it, or sha256: for an ID where IDs are taken")
+
+    first, slash, path = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost" or first.lower() != first):
+        registry = first
+    else:
+        registry, path = DOCKER_HUB, name
+    if not _DOMAIN.fullmatch(registry):
+        raise refuse("%s is not a host name with an optional port" % shown(registry))
+    if registry == "index.docker.io":
+        registry = DOCKER_HUB
+    if registry == DOCKER_HUB and "/" not in path:
+        path = "library/" + path
+    if not _PATH.fullmatch(path):
+        lower = " (it must be lower case)" if path.lower() != path else ""
+        raise refuse("the repository %s is made of a-z, 0-9, separated by . _ - or /%s" % (shown(path), lower))
+    if len(path) > 255:
+        raise refuse("the repository is longer than 255 characters")
+    return Reference(text, registry, path, tag or (None if digest else "latest"), digest)

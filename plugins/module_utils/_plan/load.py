@@ -1,0 +1,296 @@
+# Copyright: stowage.oci contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Load: which images a host keeps, tags or loads, and which layers of them it must be sent.
+
+A wish travels from the controller to the host as JSON and is compared there with what the store says of itself. Stores
+answer in their own terms, so there is one kind of holdings for each; all are asked the same question.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._errors import ArchiveError, ImageNotInArchive, InvalidInput
+from .._oci import image as _image
+from .._oci import platform as _platform
+from .._oci.archive import Archive, Entry
+from .._oci.digest import Digest
+from .._oci.holdings import CONFIG_KEY, Holdings, Layer
+from .._oci.image import Image
+from .._oci.manifest import OCI_LAYER, Descriptor
+from .._oci.reference import parse as parse_reference
+
+class Variant(t.NamedTuple):
+    """One platform of a wanted image: everything but the bytes."""
+
+    platform: _platform.Platform
+    manifest: Descriptor
+    config: Descriptor
+    fingerprint: str
+    layers: t.Tuple[Layer, ...]
+
+    @property
+    def diff_ids(self) -> t.List[Digest]:
+        return [layer.diff_id for layer in self.layers]
+
+
+class Wanted(t.NamedTuple):
+    """An image and the references that shall name it on the host, spelled as the user or the archive did."""
+
+    label: str
+    references: t.Tuple[str, ...]
+    variants: t.Tuple[Variant, ...]
+    absent: t.Tuple[str, ...]
+
+    def json(self) -> t.Dict[str, t.Any]:
+        variants = [
+            {
+                "platform": list(variant.platform),
+                "manifest": variant.manifest.json(),
+                "config": variant.config.json(),
+                "fingerprint": variant.fingerprint,
+                "layers": [dict(layer.descriptor.json(), diff_id=str(layer.diff_id)) for layer in variant.layers],
+            }
+            for variant in self.variants
+        ]
+        return {"label": self.label, "references": list(self.references), "variants": variants, "absent": list(self.absent)}
+
+    @classmethod
+    def parse(cls, document: t.Mapping[str, t.Any]) -> Wanted:
+        label = document["label"]
+        variants = tuple(
+            Variant(
+                _platform.Platform(*variant["platform"]),
+                Descriptor.parse(variant["manifest"], label),
+                Descriptor.parse(variant["config"], label),
+                variant["fingerprint"],
+                tuple(Layer(Descriptor.parse(layer, label), Digest.parse(layer["diff_id"])) for layer in variant["layers"]),
+            )
+            for variant in document["variants"]
+        )
+        return cls(label, tuple(document["references"]), variants, tuple(document["absent"]))
+
+
+def want(entries: t.Sequence[Entry], names: t.Mapping[str, str], where: str) -> t.List[Wanted]:
+    """What a user wishes of an archive: its entries under their names, renamed by ``names``.
+
+    A key of ``names`` is a reference or a digest of the archive, or, ending in ``/``, the beginning of references. Raises
+    InvalidInput for an image that ends up without a name, a name given twice, and a key that fits nothing.
+    """
+    unused = set(names)
+    taken: t.Dict[str, str] = {}
+    wishes = []
+    for entry in entries:
+        references = tuple(dict.fromkeys(_renamed(entry, names, unused)))
+        if not references:
+            raise InvalidInput("%s: the image %s has no name: give it one with names, for example names: {%r: 'app:1'}" % (where, entry.label, entry.label))
+        for text in references:
+            key = parse_reference(text).tagged
+            if taken.setdefault(key, entry.label) != entry.label:
+                raise InvalidInput("%s: both %s and %s would be named %s: choose with images, or rename with names" % (where, taken[key], entry.label, text))
+        wishes.append(Wanted(references[0], references, tuple(map(_facts, entry.variants)), entry.absent))
+    if unused:
+        raise InvalidInput(
+            "names: %s fits no image of %s, which holds %s"
+            % (", ".join(sorted(unused)), where, ", ".join(entry.label for entry in entries))
+        )
+    return wishes
+
+
+def _renamed(entry: Entry, names: t.Mapping[str, str], unused: t.Set[str]) -> t.Iterator[str]:
+    prefixes = sorted((key for key in names if key.endswith("/")), key=len, reverse=True)
+    whole = {_canonical(key): key for key in names if not key.endswith("/")}
+    for handle in entry.handles:
+        if handle in names:
+            unused.discard(handle)
+            yield names[handle]
+            return
+    for text in entry.names:
+        canonical = str(parse_reference(text))
+        if canonical in whole:
+            unused.discard(whole[canonical])
+            yield names[whole[canonical]]
+            continue
+        for prefix in prefixes:
+            spelled = next((form for form in (text, canonical) if form.startswith(prefix)), None)
+            if spelled:
+                unused.discard(prefix)
+                yield names[prefix] + spelled[len(prefix):]
+                break
+        else:
+            yield text
+
+
+def _canonical(text: str) -> str:
+    return text if text.startswith("sha256:") else str(parse_reference(text))
+
+
+def _facts(image: Image) -> Variant:
+    config = image.manifest.config
+    layers = tuple(Layer(layer.descriptor, layer.diff_id) for layer in image.layers)
+    manifest = Descriptor(image.manifest.media_type, image.manifest.digest, len(image.manifest.raw))
+    return Variant(image.config.platform, manifest, config, image.config.fingerprint, layers)
+
+
+def choose(wanted: Wanted, host: _platform.Platform, platform: t.Optional[_platform.Platform]) -> Variant:
+    """The variant for this host, or for the platform that the user asked for; raises ImageNotInArchive."""
+    target = platform or host
+    ranked = sorted(
+        (0 if not variant.platform.architecture else t.cast(int, target.rank(variant.platform)), position)
+        for position, variant in enumerate(wanted.variants)
+        if not variant.platform.architecture or target.rank(variant.platform) is not None
+    )
+    if ranked:
+        return wanted.variants[ranked[0][1]]
+    there = ", ".join(str(variant.platform) for variant in wanted.variants)
+    lacking = "; its index names %s, which the archive lacks" % ", ".join(wanted.absent) if wanted.absent else ""
+    advice = "" if platform or not there else ": to load it all the same, give platform: %s" % wanted.variants[0].platform
+    raise ImageNotInArchive(
+        "%s is in the archive for %s, not for %s%s%s%s"
+        % (wanted.label, there or "no platform", target, "" if platform else ", which this host runs", lacking, advice)
+    )
+
+
+# Which image is there
+
+
+class Local(t.NamedTuple):
+    """An image on the host and whether it is the wanted one."""
+
+    image_id: str
+    same: bool
+
+
+def same(document: t.Mapping[str, t.Any], variant: Variant) -> bool:
+    """Whether what an engine shows is exactly this image (engines.md of the design, section 3).
+
+    By ID where that is the config's digest (classic, Podman) or the manifest's (containerd store), by our annotation, and
+    last, on the containerd store alone, by everything that it shows of the config.
+    """
+    layers = (document.get("RootFS") or {}).get("Layers") or []
+    if list(layers) != variant.diff_ids:
+        return False
+    descriptor = document.get("Descriptor") or {}
+    if document.get("Id") in (variant.config.digest, variant.manifest.digest):
+        return True
+    annotation = (descriptor.get("annotations") or {}).get(CONFIG_KEY)
+    if annotation:
+        return annotation == variant.config.digest
+    return _image.fingerprint_of_inspect(document) == variant.fingerprint
+
+
+# The plan
+
+
+class Part(t.NamedTuple):
+    """A layer of an image that is loaded: ``held`` is the host's descriptor of it, or None if it is sent.
+
+    ``expand`` says that it must be sent uncompressed, because this engine does not read its compression.
+    """
+
+    layer: Layer
+    held: t.Optional[Descriptor]
+    expand: bool
+
+    @property
+    def blob(self) -> Digest:
+        """The digest of the bytes that are sent."""
+        return self.layer.diff_id if self.expand else self.layer.descriptor.digest
+
+
+class Step(t.NamedTuple):
+    """What is done for one image: ``action`` is ``kept``, ``tagged`` or ``loaded``.
+
+    ``moves`` are the references to set, each with the image ID that it names now or None; ``image_id`` is the present
+    image for ``kept`` and ``tagged``; ``parts`` are the layers for ``loaded``.
+    """
+
+    wanted: Wanted
+    variant: Variant
+    action: str
+    moves: t.Tuple[t.Tuple[str, t.Optional[str]], ...]
+    image_id: t.Optional[str]
+    parts: t.Tuple[Part, ...]
+
+    @property
+    def sent(self) -> t.Tuple[Part, ...]:
+        return tuple(part for part in self.parts if part.held is None)
+
+
+def plan(
+    images: t.Sequence[t.Tuple[Wanted, Variant]],
+    named: t.Mapping[str, t.Optional[Local]],
+    present: t.Mapping[str, str],
+    holdings: t.Optional[Holdings],
+    expands: t.Callable[[str], bool],
+    distrusted: t.Container[str] = (),
+) -> t.List[Step]:
+    """The steps, in the order of the wish.
+
+    ``named``: by reference, what it names now. ``present``: by config digest, an image ID that is on the host under
+    whatever name. ``holdings`` may be None if nothing has to be loaded. ``expands`` tells of a media type whether this
+    engine must get it uncompressed. ``distrusted`` are config digests of which no layer is believed to be held.
+    """
+    steps = []
+    for wanted, variant in images:
+        local = {text: named[text] for text in wanted.references}
+        moves = tuple((text, here.image_id if here else None) for text, here in local.items() if not (here and here.same))
+        image_id = next((here.image_id for here in local.values() if here and here.same), present.get(variant.config.digest))
+        if image_id:
+            steps.append(Step(wanted, variant, "tagged" if moves else "kept", moves, image_id, ()))
+            continue
+        if holdings is None:
+            raise ValueError("an image is to be loaded and nobody asked what is held")
+        trusted = variant.config.digest not in distrusted
+        held = holdings.held(variant.layers) if trusted else [None] * len(variant.layers)
+        parts = tuple(Part(layer, known, expands(layer.descriptor.media_type)) for layer, known in zip(variant.layers, held))
+        holdings = holdings.plus(variant.layers, [_as_sent(part) for part in parts])
+        steps.append(Step(wanted, variant, "loaded", moves, None, parts))
+    return steps
+
+
+def _as_sent(part: Part) -> Descriptor:
+    if part.held:
+        return part.held
+    return Descriptor(OCI_LAYER, part.layer.diff_id, 0) if part.expand else part.layer.descriptor
+
+
+# The blobs
+
+
+class Need(t.NamedTuple):
+    """A blob that a plan sends: ``digest`` of the bytes as sent, ``of`` of the archive's blob that they come from.
+
+    ``size`` is None where only expanding tells it. ``what`` names it in messages: ``layer 2 of app:1``.
+    """
+
+    digest: str
+    of: str
+    size: t.Optional[int]
+    what: str
+
+
+def needs(steps: t.Iterable[Step]) -> t.List[Need]:
+    """The blobs that these steps send, each once: manifest, config, layers."""
+    found: t.Dict[str, Need] = {}
+    for step in steps:
+        if step.action != "loaded":
+            continue
+        for one, what in ((step.variant.manifest, "manifest"), (step.variant.config, "config")):
+            found.setdefault(one.digest, Need(one.digest, one.digest, one.size, "the %s of %s" % (what, step.wanted.label)))
+        for number, part in enumerate(step.parts, 1):
+            if part.held is None:
+                size = None if part.expand else part.layer.descriptor.size
+                what = "layer %d of %s" % (number, step.wanted.label)
+                found.setdefault(part.blob, Need(part.blob, part.layer.descriptor.digest, size, what))
+    return list(found.values())
+
+
+def absent(needs: t.Iterable[Need], archive: Archive) -> None:
+    """Raise ArchiveError for blobs that are neither on the host nor in the archive."""
+    lacking = [need for need in needs if not archive.holds(need.of)]
+    if lacking:
+        raise ArchiveError(
+            "%s lacks %s, and the host does not have it: bring the archive that holds it, or one with all layers"
+            % (archive.where, ", ".join("%s (%s)" % (need.what, need.of) for need in lacking))
+        )
