@@ -53,12 +53,26 @@ class Engine:
 
     # Looking
 
-    def inspect(self, name: str) -> t.Optional[t.Dict[str, t.Any]]:
-        """The document of an image by ID, or by a fully normalised name; None where the host has none."""
-        with self.transport.request("GET", "/images/%s/json" % _quoted(name)) as answer:
+    def inspect(self, name: str, platform: t.Optional[_platform.Platform] = None) -> t.Optional[t.Dict[str, t.Any]]:
+        """The document of an image by ID, or by a fully normalised name; None where the host has none.
+
+        ``platform`` wants that of an index which the containerd store has (Docker 28 and later, API 1.49).
+        """
+        query = {"platform": _platform_query(platform)} if platform else None
+        with self.transport.request("GET", "/images/%s/json" % _quoted(name), query) as answer:
             if answer.status == 404:
                 return None
             return self._ok(answer).json()
+
+    def manifests(self, name: str) -> t.Optional[t.List[t.Dict[str, t.Any]]]:
+        """The platforms of an image that the containerd store has or knows of, as Docker 28 and later (API 1.48) list them.
+
+        None where the engine does not tell, or has no such image.
+        """
+        if self.store != CONTAINERD or self.api < (1, 48):
+            return None
+        with self.transport.request("GET", "/images/%s/json" % _quoted(name), {"manifests": "1"}) as answer:
+            return None if answer.status == 404 else self._ok(answer).json().get("Manifests")
 
     def images(self, every: bool = False) -> t.List[t.Dict[str, t.Any]]:
         """Summaries of all images; ``every`` adds the intermediate ones of the classic builder."""
@@ -66,6 +80,10 @@ class Engine:
 
     def history(self, name: str) -> t.List[t.Dict[str, t.Any]]:
         return self._json("GET", "/images/%s/history" % _quoted(name)) or []
+
+    def containers(self) -> t.List[t.Dict[str, t.Any]]:
+        """Summaries of all containers, running or not."""
+        return self._json("GET", "/containers/json", {"all": "1"}) or []
 
     # Changing
 
@@ -139,7 +157,7 @@ class Engine:
         """Push a name that the host has; raises RegistryDenied or EngineError."""
         query: t.Dict[str, t.Any] = {"tag": reference.tag}
         if platform and self.api >= (1, 46):
-            query["platform"] = json.dumps({"os": platform.os, "architecture": platform.architecture, "variant": platform.variant})
+            query["platform"] = _platform_query(platform)
         # Docker before 28 refuses a push that has no such header at all.
         headers = {"X-Registry-Auth": auth or "e30="}
         with self.transport.request("POST", "/images/%s/push" % _quoted(reference.name), query, headers) as answer:
@@ -167,16 +185,23 @@ class Engine:
     def _registry_error(self, reference: Reference, status: int, reason: str) -> Exception:
         low = reason.lower()
         if status == 404 or "manifest unknown" in low or "not found" in low and "manifest" in low or "name unknown" in low:
-            return NotInRegistry("%s: %s has no such image (%s)" % (reference.spelling, reference.registry, reason))
+            return NotInRegistry("%s: %s has no such image (%s): look at its repository and tag" % (reference.spelling, reference.registry, reason))
         if status == 401 or any(word in low for word in ("unauthorized", "no basic auth credentials", "authentication required", "denied")):
             return RegistryDenied(
                 "%s: %s wants other credentials (%s): give username and password, or log in on the host" % (reference.spelling, reference.registry, reason)
             )
-        return EngineError("%s: the engine at %s could not reach or read it: %s" % (reference.spelling, self.url, reason))
+        return EngineError(
+            "%s: the engine at %s could not have it from %s (%s): see whether that registry runs, and the engine's log"
+            % (reference.spelling, self.url, reference.registry, reason)
+        )
 
 
 def _quoted(name: str) -> str:
     return urllib.parse.quote(name, safe="/:@")
+
+
+def _platform_query(platform: _platform.Platform) -> str:
+    return json.dumps({key: value for key, value in platform._asdict().items() if value})
 
 
 def _version(text: str) -> t.Tuple[int, int]:

@@ -121,7 +121,7 @@ class Transport:
         self._timeout = timeout
         scheme, separator, rest = url.partition("://")
         if not separator or scheme not in ("unix", "tcp", "http", "https"):
-            raise EngineNotFound("engine_host %r: write unix:///path/to/socket or tcp://host:port" % url)
+            raise EngineNotFound("%r is not an engine's address: write unix:///path/to/socket or tcp://host:port" % url)
         self._path = self._address = None
         self._context = None
         if scheme == "unix":
@@ -132,11 +132,16 @@ class Transport:
             secure = scheme == "https" or tls is not None or parts.port == 2376
             self._host, port = parts.hostname or "", parts.port or (2376 if secure else 2375)
         except ValueError as error:
-            raise EngineNotFound("engine_host %r: %s" % (url, error)) from None
+            raise EngineNotFound("%r is not an engine's address (%s): write tcp://host:port" % (url, error)) from None
         if not self._host:
-            raise EngineNotFound("engine_host %r names no host: write tcp://host:port" % url)
+            raise EngineNotFound("%r names no host: write tcp://host:port" % url)
         self._address = (self._host, port)
         self._context = (tls or Tls()).context() if secure else None
+
+    @property
+    def near(self) -> bool:
+        """Whether the engine is on this machine, as far as its address tells."""
+        return self._path is not None or self._host in ("localhost", "127.0.0.1", "::1")
 
     def request(
         self,
@@ -166,6 +171,10 @@ class Transport:
                 if not chunked:
                     raise
             return Response(connection, connection.getresponse(), self.url)
+        except ssl.SSLError as error:
+            # With TLS 1.3 an engine refuses a certificate only after the handshake.
+            connection.close()
+            raise self._no_tls(error) from None
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise EngineError(
@@ -188,16 +197,19 @@ class Transport:
                     sock = self._context.wrap_socket(sock, server_hostname=self._host)
         except PermissionError:
             raise EngineDenied(
-                "permission denied on the engine's socket %s: use become, or add the user to the socket's group" % self._path
+                "permission denied on the engine's socket %s: use become, or add the user to the socket's group" % (self._path or self.url)
             ) from None
         except ssl.SSLError as error:
-            raise EngineDenied(
-                "TLS with the engine at %s failed (%s): look at engine_ca_cert, engine_client_cert and engine_client_key" % (self.url, error)
-            ) from None
+            raise self._no_tls(error) from None
         except OSError as error:
             raise EngineNotFound("no engine answers at %s (%s): start it, or name another with engine_host" % (self.url, _why(error))) from None
         sock.settimeout(self._timeout)
         return sock
+
+    def _no_tls(self, error: ssl.SSLError) -> EngineDenied:
+        return EngineDenied(
+            "TLS with the engine at %s failed (%s): look at engine_ca_cert, engine_client_cert and engine_client_key" % (self.url, error)
+        )
 
 
 def _why(error: BaseException) -> str:

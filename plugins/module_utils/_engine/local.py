@@ -12,37 +12,25 @@ Podman lists every digest under every name of an image, whichever repository it 
 
 from __future__ import annotations
 
-import re
+import concurrent.futures
 import typing as t
 
+from .._errors import InvalidReference
+from .._oci import named as _named
 from .._oci import platform as _platform
 from .._oci import reference as _reference
 from .._oci.digest import Digest
 from .._oci.holdings import CONFIG_KEY
+from .._oci.named import Named
 from .._oci.reference import Reference
-from .._errors import InvalidReference
 from .engine import CONTAINERD, PODMAN, Engine
-
-_ID = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
-_SHORT_ID = re.compile(r"[0-9a-f]{12,63}")
-
-
-class Named(t.NamedTuple):
-    """What a user wrote to mean an image of the host: a reference, an image ID, or (12 to 63 hex digits) maybe either."""
-
-    spelling: str
-    reference: t.Optional[Reference]
-    image_id: t.Optional[str]
-
-    def __str__(self) -> str:
-        return self.spelling
 
 
 class LocalImage(t.NamedTuple):
-    """An image as the host shows it; ``repo_tags`` and ``repo_digests`` are canonical references, sorted.
+    """An image as the host shows it; ``repo_tags`` and ``repo_digests`` are canonical references, in the engine's order.
 
     ``digest`` is that of the repository which was asked for, or null. ``complete`` is false for what is left on the
-    containerd store when a load failed half-way; such an image has no layers, no platform, and does not run.
+    containerd store when a load failed half-way or left blobs out; of such an image no layers and no platform are shown.
     """
 
     image_id: Digest
@@ -55,21 +43,13 @@ class LocalImage(t.NamedTuple):
     complete: bool
 
 
-def named(text: str) -> Named:
-    """Raises InvalidReference if text is neither a reference nor an image ID."""
-    match = _ID.fullmatch(text) if isinstance(text, str) else None
-    if match:
-        return Named(text, None, "sha256:" + match.group(1))
-    return Named(text, _reference.parse(text), text if _SHORT_ID.fullmatch(text) else None)
-
-
 def local(engine: Engine, name: t.Union[str, Reference, Named]) -> t.Optional[LocalImage]:
     """The image that the host has under this reference or ID, or None.
 
     A reference with a digest finds an image of that digest alone, whatever its tag names now.
     """
     if isinstance(name, str):
-        name = named(name)
+        name = _named.parse(name)
     if isinstance(name, Reference):
         name = Named(name.spelling, name, None)
     if name.reference:
@@ -80,40 +60,63 @@ def local(engine: Engine, name: t.Union[str, Reference, Named]) -> t.Optional[Lo
     if name.image_id:
         document = engine.inspect(name.image_id)
         # An engine may take hex digits for the short name of another repository.
-        if document and str(document["Id"]).startswith("sha256:" + name.image_id.rpartition(":")[2]):
+        if document and _named.is_id(name, document["Id"]):
             return of_inspect(document, engine.store)
     return None
 
 
 def of_inspect(document: t.Mapping[str, t.Any], store: str, reference: t.Optional[Reference] = None) -> LocalImage:
-    """From an engine's ``GET /images/{name}/json``; ``reference`` says whose digest is wanted.
-
-    Without one the digest is that of all the image's repositories, or null if they differ.
+    """From an engine's ``GET /images/{name}/json``, or from its list, which shows no layers; ``reference`` says whose digest
+    is wanted. Without one the digest is that of all the image's repositories, or null if they differ.
     """
     image_id = Digest(document["Id"])
     tags, digests = _references(document.get("RepoTags")), _references(document.get("RepoDigests"))
     rootfs = document.get("RootFS") or {}
     annotation = ((document.get("Descriptor") or {}).get("annotations") or {}).get(CONFIG_KEY)
-    return LocalImage(
+    image = LocalImage(
         image_id=image_id,
-        digest=image_id if store == CONTAINERD else _digest(digests, store, reference),
+        digest=None,
         config_digest=image_id if store != CONTAINERD else Digest(annotation) if annotation else None,
         diff_ids=tuple(map(Digest, rootfs.get("Layers") or ())),
-        repo_tags=tuple(sorted(str(tag) for tag in tags if not tag.digest)),
-        repo_digests=tuple(sorted({"%s@%s" % (named.name, named.digest) for named in tags + digests if named.digest})),
+        repo_tags=tuple(str(tag) for tag in tags if not tag.digest),
+        repo_digests=tuple(dict.fromkeys("%s@%s" % (each.name, each.digest) for each in digests + tags if each.digest)),
         platform=_platform.normalise(document.get("Os") or "", document.get("Architecture") or "", document.get("Variant") or ""),
         complete=store != CONTAINERD or "Type" in rootfs,
     )
+    return image._replace(digest=digest_as(image, store, reference))
 
 
-def _digest(digests: t.Sequence[Reference], store: str, reference: t.Optional[Reference]) -> t.Optional[Digest]:
+def digest_as(image: LocalImage, store: str, reference: t.Optional[Reference]) -> t.Optional[Digest]:
+    """The digest that an image has, or once it is tagged so will have, under this reference; see of_inspect for None."""
     if reference and reference.digest:
         return reference.digest
+    if store == CONTAINERD:
+        return image.image_id
+    digests = image.repo_digests
     if reference and store != PODMAN:
-        digests = [named for named in digests if named.name == reference.name]
-    found = list(dict.fromkeys(named.digest for named in digests))
+        digests = tuple(text for text in digests if text.startswith(reference.name + "@"))
+    found = list(dict.fromkeys(text.partition("@")[2] for text in digests))
     # Of an index and its manifest Podman names the one first that was pulled.
-    return found[0] if found and (reference or store == PODMAN or len(found) == 1) else None
+    return Digest(found[0]) if found and (reference or store == PODMAN or len(found) == 1) else None
+
+
+def tags(engine: Engine) -> t.List[str]:
+    """All references by which the host has an image, canonical."""
+    return [tag for summary in engine.images() for tag in of_inspect(summary, engine.store).repo_tags]
+
+
+def untagged_digests(engine: Engine, image: LocalImage) -> t.Tuple[str, ...]:
+    """What ``repo_digests`` will begin with once a Podman image without a name has one: only the list of images tells."""
+    found = [summary.get("Digest") for summary in engine.images() if summary["Id"] == image.image_id]
+    return tuple("@%s" % digest for digest in found if digest)
+
+
+def documents(engine: Engine, image_ids: t.Iterable[str], parallel: int) -> t.Dict[str, t.Dict[str, t.Any]]:
+    """Inspect these images side by side; one that vanishes meanwhile is left out."""
+    image_ids = list(image_ids)
+    with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(parallel, len(image_ids)))) as pool:
+        found = list(pool.map(engine.inspect, image_ids))
+    return {image_id: document for image_id, document in zip(image_ids, found) if document}
 
 
 def _references(texts: t.Optional[t.Iterable[str]]) -> t.List[Reference]:

@@ -140,7 +140,7 @@ class Loader:
             for diff_id in variant.diff_ids
         ]
         held = None
-        if len(present) < len(images):
+        if any(variant.config.digest not in present for _wanted, variant in images):
             survey = stores.survey(self._engine)
             present.update(self._elsewhere(images, survey))
             held = stores.holdings(self._engine, survey, diff_ids)
@@ -170,7 +170,7 @@ class Loader:
 
         def ask(pair: t.Tuple[str, Variant]) -> t.Optional[Local]:
             document = self._engine.inspect(parse_reference(pair[0]).tagged)
-            return Local(document["Id"], same(document, pair[1])) if document else None
+            return Local(document["Id"], self._same(document, pair[1])) if document else None
 
         with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
             named = {text: found for (text, _variant), found in zip(asked, pool.map(ask, asked))}
@@ -187,7 +187,7 @@ class Loader:
             here = next((here.image_id for here in map(named.get, wanted.references) if here and here.same), None)
             if here is None:
                 document = self._engine.inspect(stores.loaded_id(self._engine.store, variant.config.digest, variant.manifest.digest))
-                here = document["Id"] if document and same(document, variant) else None
+                here = document["Id"] if document and self._same(document, variant) else None
             if here is not None:
                 present[variant.config.digest] = here
         return present
@@ -198,8 +198,11 @@ class Loader:
             variant.config.digest: document["Id"]
             for _wanted, variant in images
             for document in survey
-            if self._engine.store == CONTAINERD and same(document, variant)
+            if self._engine.store == CONTAINERD and self._same(document, variant)
         }
+
+    def _same(self, document: t.Mapping[str, t.Any], variant: Variant) -> bool:
+        return same(document, variant, by_content=self._engine.store == CONTAINERD)
 
     # Acts
 
@@ -213,7 +216,7 @@ class Loader:
         error = self._engine.load(archive).error
         image_id = stores.loaded_id(self._engine.store, variant.config.digest, manifest.digest)
         document = self._engine.inspect(image_id)
-        if error is None and document and document["Id"] == image_id and same(document, variant):
+        if error is None and document and document["Id"] == image_id and self._same(document, variant):
             return image_id
         if document and self._engine.store == CONTAINERD:
             self._engine.remove(image_id, force=True)

@@ -8,16 +8,16 @@ podman save, skopeo, crane, buildx. A blob that the archive does not hold is no 
 
 from __future__ import annotations
 
-import os
+import io
+import re
 import typing as t
 
-from .._errors import ArchiveError, BlobMismatch, ImageNotInArchive, InvalidReference
+from .._errors import ArchiveError, BlobMismatch, ImageNotInArchive, InvalidReference, shown
 from . import compression
 from . import image as _image
 from . import manifest as _manifest
-from . import platform as _platform
-from .digest import Digest
-from .files import Extent, FolderFiles, PackedFiles, TarFiles
+from .digest import Digest, Verified
+from .files import Extent, opened
 from .image import Image
 from .manifest import Descriptor, Index
 from .reference import parse as parse_reference
@@ -26,6 +26,8 @@ NAME_CONTAINERD = "io.containerd.image.name"
 NAME_OCI = "org.opencontainers.image.ref.name"
 _NESTED = 4
 """How deep an index may lie in an index."""
+_CONFIG_NAME = re.compile(r"(?:blobs/sha256/|sha256:)?([0-9a-f]{64})(?:\.json)?")
+"""What writers call a config by its digest."""
 
 
 class Entry(t.NamedTuple):
@@ -55,27 +57,34 @@ class Archive:
         Raises ArchiveError that says what the path is instead of an archive.
         """
         self.where = path
-        self._files = _files(path, scratch)
+        self._files = opened(path, scratch)
         self._blobs: t.Dict[str, str] = {}
         self._documents: t.Dict[str, bytes] = {}
+        self._artifacts: t.Dict[str, str] = {}
         if self._files.has("index.json"):
-            self.entries = self._layout()
+            found = self._layout()
         elif self._files.has("manifest.json"):
-            self.entries = self._docker()
+            found = self._docker()
         else:
             raise ArchiveError(
                 "%s: neither an OCI layout (no index.json) nor a docker archive (no manifest.json): give what docker save, podman save, "
                 "skopeo or image_archive wrote" % path
             )
+        self.entries = _settled(found)
         if not self.entries:
-            raise ArchiveError("%s: holds no image" % path)
+            other = ", but %s" % ", ".join(map(shown, sorted(set(self._artifacts.values())))) if self._artifacts else ""
+            raise ArchiveError("%s: holds no image%s" % (path, other))
 
     def holds(self, digest: str) -> bool:
         return digest in self._documents or digest in self._blobs
 
     def document(self, digest: str) -> t.Optional[bytes]:
-        """A manifest or config of one of the entries."""
+        """A manifest or config of one of the entries, or an index above them."""
         return self._documents.get(digest)
+
+    def artifact(self, digest: str) -> t.Optional[str]:
+        """The media type of what is in the archive and no image: a Helm chart, a signature."""
+        return self._artifacts.get(digest)
 
     def extents(self, digests: t.Iterable[str]) -> t.Dict[str, Extent]:
         """Where blobs lie on disk, by digest; expands all of them in one pass if the archive is compressed."""
@@ -85,61 +94,80 @@ class Archive:
 
     # OCI layouts
 
-    def _layout(self) -> t.Tuple[Entry, ...]:
+    def _layout(self) -> t.List[Entry]:
         index = _manifest.parse(self._files.read("index.json"), self._at("index.json"))
         if not isinstance(index, Index):
             raise ArchiveError("%s is an image manifest: an OCI layout has an index there" % self._at("index.json"))
         tags = self._docker_tags()
-        groups: t.Dict[str, t.Tuple[t.List[str], t.List[str], t.List[Image], t.List[str]]] = {}
+        drafts: t.Dict[str, _Draft] = {}
+        known: t.Dict[Digest, _Below] = {}
         for descriptor in index.manifests:
-            variants: t.List[Image] = []
-            absent: t.List[str] = []
-            self._collect(descriptor, variants, absent, _NESTED)
-            names = [descriptor.annotations[NAME_CONTAINERD]] if NAME_CONTAINERD in descriptor.annotations else []
+            below = self._below(descriptor, _NESTED, known)
+            if not below.images and not below.absent:
+                continue
             bare = descriptor.annotations.get(NAME_OCI) or ""
-            if not names and ("/" in bare or ":" in bare):
-                names, bare = [bare], ""
-            for image in variants:
-                names = names or tags.get(image.config.digest, [])
+            names = [descriptor.annotations.get(NAME_CONTAINERD) or (bare if "/" in bare or ":" in bare else "")]
+            if not names[0]:
+                names = next((tags[image.config.digest] for image in below.images if image.config.digest in tags), [])
             # Flat entries of one name are the platforms of one image; entries of one digest are its several names.
-            key = names[0] if names and len(variants) == 1 and descriptor.platform else str(descriptor.digest)
-            group = groups.setdefault(key, ([], [], [], []))
-            _extend(group[0], names)
-            _extend(group[1], [bare] * bool(bare) + [str(descriptor.digest)] + [str(image.config.digest) for image in variants])
-            _extend(group[2], variants)
-            _extend(group[3], absent)
-        return _merged(Entry(*map(tuple, group)) for group in groups.values() if group[2] or group[3])
+            flat = bool(names and descriptor.platform)
+            draft = drafts.setdefault(names[0] if flat else str(descriptor.digest), _Draft())
+            draft.add(below, flat)
+            draft.names.update(dict.fromkeys(names))
+            handles = [] if names or not bare else [bare]
+            handles += [str(descriptor.digest)] + [str(image.config.digest) for image in below.images]
+            draft.handles.update(dict.fromkeys(handles))
+        return [draft.entry() for draft in drafts.values()]
 
-    def _collect(self, descriptor: Descriptor, variants: t.List[Image], absent: t.List[str], depth: int) -> None:
-        """All images below a descriptor, without attestations."""
+    def _below(self, descriptor: Descriptor, depth: int, known: t.Dict[Digest, _Below]) -> _Below:
+        """All images below a descriptor, without attestations and artifacts; each manifest is looked at once."""
+        if descriptor.digest not in known:
+            known[descriptor.digest] = self._look(descriptor, depth, known)
+        return known[descriptor.digest]
+
+    def _look(self, descriptor: Descriptor, depth: int, known: t.Dict[Digest, _Below]) -> _Below:
         if descriptor.attestation:
-            return
+            return _Below((), ())
         name = _blob(descriptor.digest)
+        missing = _Below((), (str(descriptor.platform or descriptor.digest),))
+        alone = depth == _NESTED and not descriptor.platform
         if not self._files.has(name):
-            absent.append(str(descriptor.platform or descriptor.digest))
-            return
+            if alone:
+                raise ArchiveError("%s: the manifest %s that it names is not in the archive" % (self._at("index.json"), descriptor.digest))
+            return missing
         raw = self._verified(descriptor)
         found = _manifest.parse(raw, self._at(name), descriptor.media_type)
         if isinstance(found, Index):
             if not depth:
                 raise ArchiveError("%s: indexes nested more than %d deep" % (self._at(name), _NESTED))
-            for child in found.manifests:
-                self._collect(child, variants, absent, depth - 1)
-            return
+            self._documents[descriptor.digest] = raw
+            below = [self._below(child, depth - 1, known) for child in {child.digest: child for child in found.manifests}.values()]
+            images = {image.manifest.digest: image for one in below for image in one.images}
+            return _Below(tuple(images.values()), tuple(dict.fromkeys(absent for one in below for absent in one.absent)))
+        if found.artifact:
+            self._artifacts[descriptor.digest] = found.artifact
+            return _Below((), ())
         if not self._files.has(_blob(found.config.digest)):
-            raise ArchiveError("%s: the config %s of this image is not in the archive" % (self._at(name), found.config.digest))
+            if alone:
+                raise ArchiveError("%s: the config %s of this image is not in the archive" % (self._at(name), found.config.digest))
+            return missing
         image = _image.assemble((), found, self._verified(found.config), self._at(name))
+        stated = descriptor.platform
+        if stated and stated[:2] == image.config.platform[:2]:
+            # Old configs do not say for which arm they are.
+            image = image._replace(config=image.config._replace(platform=stated))
         for number, layer in enumerate(found.layers, 1):
             self._register(layer, "layer %d of %s" % (number, image.label))
-        self._documents[image.manifest.digest] = raw
-        self._documents[image.config.digest] = image.raw_config
-        variants.append(image)
+        for digest in (descriptor.digest, image.manifest.digest):
+            self._documents[digest] = raw
+        for digest in (found.config.digest, image.config.digest):
+            self._documents[digest] = image.raw_config
+        return _Below((image,), ())
 
     def _verified(self, descriptor: Descriptor) -> bytes:
         name = _blob(descriptor.digest)
         raw = self._files.read(name)
-        if Digest.of(raw) != descriptor.digest and descriptor.digest.algorithm == "sha256":
-            raise BlobMismatch("%s: its bytes are %s, not what its name says: make or copy the archive again" % (self._at(name), Digest.of(raw)))
+        Verified(io.BytesIO(raw), descriptor.digest, descriptor.size, self._at(name)).read()
         return raw
 
     def _register(self, layer: Descriptor, what: str) -> None:
@@ -155,93 +183,129 @@ class Archive:
 
     def _docker_tags(self) -> t.Dict[str, t.List[str]]:
         """Names by config digest, from the ``manifest.json`` that docker puts beside a layout."""
-        if not self._files.has("manifest.json"):
-            return {}
-        where = self._at("manifest.json")
         tags: t.Dict[str, t.List[str]] = {}
-        for item in self._docker_items():
-            config = str(item.get("Config") or "")
-            if config.startswith("blobs/sha256/"):
-                tags["sha256:" + config[len("blobs/sha256/"):]] = [str(tag) for tag in _manifest.listed(item.get("RepoTags") or [], where)]
+        for item in self._docker_items() if self._files.has("manifest.json") else ():
+            folder, _slash, encoded = item.config.rpartition("/")
+            if folder == "blobs/sha256" and item.tags:
+                tags.setdefault("sha256:" + encoded, []).extend(item.tags)
         return tags
 
     # Docker archives
 
-    def _docker_items(self) -> t.List[t.Dict[str, t.Any]]:
+    def _docker_items(self) -> t.List[_Item]:
         where = self._at("manifest.json")
         document = _manifest.load(b'{"items":%s}' % self._files.read("manifest.json"), where)
-        items = _manifest.listed(document["items"], where)
-        if not all(isinstance(item, dict) for item in items):
-            raise ArchiveError("%s: a list of images is wanted" % where)
-        return items
+        return [_Item.parse(item, where) for item in _manifest.listed(document["items"], where)]
 
-    def _docker(self) -> t.Tuple[Entry, ...]:
+    def _docker(self) -> t.List[Entry]:
         where = self._at("manifest.json")
-        groups: t.Dict[str, t.Tuple[t.List[str], Image]] = {}
+        drafts: t.Dict[str, _Draft] = {}
+        packed: t.Dict[str, Digest] = {}
         for item in self._docker_items():
-            config_name = str(item.get("Config") or "")
-            if not self._files.has(config_name):
-                raise ArchiveError("%s: the config %r that it names is not in the archive" % (where, config_name))
-            raw = self._files.read(config_name)
-            config = _image.parse_config(raw, self._at(config_name))
-            files = [str(name) for name in _manifest.listed(item.get("Layers") or [], where)]
-            if len(files) != len(config.diff_ids):
-                raise ArchiveError("%s: %d layer files for the %d layers of %s" % (where, len(files), len(config.diff_ids), config_name))
-            layers = [self._docker_layer(name, diff_id) for name, diff_id in zip(files, config.diff_ids)]
+            if not self._files.has(item.config):
+                raise ArchiveError("%s: the config %s that it names is not in the archive" % (where, shown(item.config)))
+            raw = self._files.read(item.config)
+            config = _image.parse_config(raw, self._at(item.config))
+            named = _CONFIG_NAME.fullmatch(item.config)
+            if named and named.group(1) != config.digest.hex:
+                raise BlobMismatch("%s: its bytes are %s, not what its name says: make or copy the archive again" % (self._at(item.config), config.digest))
+            if len(item.layers) != len(config.diff_ids):
+                raise ArchiveError(
+                    "%s: %d layer files for the %d layers of %s" % (where, len(item.layers), len(config.diff_ids), shown(item.config))
+                )
+            layers = [self._docker_layer(name, diff_id, packed) for name, diff_id in zip(item.layers, config.diff_ids)]
             manifest = _manifest.make(Descriptor(_manifest.OCI_CONFIG, config.digest, len(raw)), layers)
-            image = _image.assemble((), manifest, raw, self._at(config_name))
+            image = _image.assemble((), manifest, raw, self._at(item.config))
             self._documents[manifest.digest] = manifest.raw
             self._documents[config.digest] = raw
-            group = groups.setdefault(manifest.digest, ([], image))
-            _extend(group[0], [str(tag) for tag in _manifest.listed(item.get("RepoTags") or [], where)])
-        return tuple(
-            Entry(tuple(names), (str(image.config.digest), str(image.manifest.digest)), (image,), ()) for names, image in groups.values()
-        )
+            draft = drafts.setdefault(manifest.digest, _Draft())
+            draft.add(_Below((image,), ()), False)
+            draft.names.update(dict.fromkeys(item.tags))
+            draft.handles.update({str(config.digest): None, str(manifest.digest): None})
+        return [draft.entry() for draft in drafts.values()]
 
-    def _docker_layer(self, name: str, diff_id: Digest) -> Descriptor:
-        """A docker archive states no digests: an uncompressed layer's is its diff ID, any other's is found by reading it."""
+    def _docker_layer(self, name: str, diff_id: Digest, packed: t.Dict[str, Digest]) -> Descriptor:
+        """A docker archive states no digests: an uncompressed layer's is its diff ID, any other's is found by reading it, once."""
         if not self._files.has(name):
             return Descriptor(_manifest.OCI_LAYER, diff_id, 0)
         kind = compression.sniff(self._files.head(name))
-        digest = Digest(self._files.sha256(name)) if kind else diff_id
+        if kind and name not in packed:
+            packed[name] = Digest(self._files.sha256(name))
+        digest = packed[name] if kind else diff_id
         self._blobs[digest] = name
         suffix = "+" + kind if kind else ""
         return Descriptor(_manifest.OCI_LAYER + suffix, digest, self._files.size(name))
 
     def _at(self, name: str) -> str:
-        return "%s: %s" % (self.where, name)
+        return "%s: %s" % (self.where, shown(name))
 
 
-def _merged(entries: t.Iterable[Entry]) -> t.Tuple[Entry, ...]:
-    """Entries of the same manifests are one image under several names."""
+class _Item(t.NamedTuple):
+    """One image of a ``manifest.json``."""
+
+    config: str
+    tags: t.List[str]
+    layers: t.List[str]
+
+    @classmethod
+    def parse(cls, document: t.Any, where: str) -> _Item:
+        item = _manifest.mapping(document, where)
+        tags, layers = (
+            [_manifest.text(text, where) for text in _manifest.listed(item.get(key), where)] for key in ("RepoTags", "Layers")
+        )
+        return cls(_manifest.text(item.get("Config"), where), tags, layers)
+
+
+class _Below(t.NamedTuple):
+    """What an index or manifest leads to."""
+
+    images: t.Tuple[Image, ...]
+    absent: t.Tuple[str, ...]
+
+
+class _Draft:
+    """An entry in the making; dicts for their order."""
+
+    def __init__(self) -> None:
+        self.names: t.Dict[str, None] = {}
+        self.handles: t.Dict[str, None] = {}
+        self.variants: t.Dict[str, Image] = {}
+        self.absent: t.Dict[str, None] = {}
+
+    def add(self, below: _Below, flat: bool) -> None:
+        """``flat``: of several images for one platform the last replaces the others, as a tag that was moved."""
+        for image in below.images:
+            if flat:
+                self.variants = {key: one for key, one in self.variants.items() if one.config.platform != image.config.platform}
+            self.variants[image.manifest.digest] = image
+        self.absent.update(dict.fromkeys(below.absent))
+
+    def entry(self) -> Entry:
+        return Entry(tuple(self.names), tuple(self.handles), tuple(self.variants.values()), tuple(self.absent))
+
+
+def _settled(entries: t.Iterable[Entry]) -> t.Tuple[Entry, ...]:
+    """Entries of the same manifests are one image under several names; a name that several claim is the last one's.
+
+    So engines read it too. What has lost all its names was replaced, and is left out.
+    """
     merged: t.Dict[t.Any, Entry] = {}
+    owners: t.Dict[str, t.Any] = {}
     for entry in entries:
         key = tuple(image.manifest.digest for image in entry.variants) or entry.handles
         first = merged.get(key, entry)
-        names, handles = list(first.names), list(first.handles)
-        _extend(names, entry.names)
-        _extend(handles, entry.handles)
-        merged[key] = first._replace(names=tuple(names), handles=tuple(handles))
-    return tuple(merged.values())
-
-
-def _files(path: str, scratch: str) -> t.Any:
-    if os.path.isdir(path):
-        return FolderFiles(path)
-    try:
-        with open(path, "rb") as stream:
-            kind = compression.sniff(stream.read(compression.HEAD))
-    except OSError as error:
-        raise ArchiveError("%s: cannot be read: %s" % (path, error.strerror)) from None
-    return PackedFiles(path, kind, scratch) if kind else TarFiles(path)
+        names, handles = (tuple(dict.fromkeys(old + new)) for old, new in ((first.names, entry.names), (first.handles, entry.handles)))
+        merged[key] = first._replace(names=names, handles=handles)
+        owners.update((_canonical(name), key) for name in entry.names)
+    settled = (
+        (entry, entry._replace(names=tuple(name for name in entry.names if owners[_canonical(name)] == key)))
+        for key, entry in merged.items()
+    )
+    return tuple(entry for before, entry in settled if entry.names or not before.names)
 
 
 def _blob(digest: Digest) -> str:
     return "blobs/%s/%s" % (digest.algorithm, digest.hex)
-
-
-def _extend(items: t.List[t.Any], more: t.Iterable[t.Any]) -> None:
-    items.extend(item for item in more if item not in items)
 
 
 def select(archive: Archive, wanted: t.Optional[t.Sequence[str]]) -> t.List[Entry]:
@@ -254,6 +318,8 @@ def select(archive: Archive, wanted: t.Optional[t.Sequence[str]]) -> t.List[Entr
     chosen = []
     for text in wanted:
         match = [entry for entry in archive.entries if text in entry.handles or _canonical(text) in map(_canonical, entry.names)]
+        if not match and archive.artifact(text):
+            raise ImageNotInArchive("%s in %s is no image, but %s" % (text, archive.where, shown(archive.artifact(text))))
         if not match:
             raise ImageNotInArchive(
                 "%s is not in %s, which holds %s" % (text, archive.where, ", ".join(entry.label for entry in archive.entries))

@@ -16,7 +16,6 @@ import typing as t
 import zlib
 
 from .._errors import ArchiveError, shown
-from .digest import CHUNK
 
 HEAD = 6
 """Bytes that ``sniff`` wants."""
@@ -25,6 +24,9 @@ _MAGIC = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"
 
 FREE, RATIO = 1 << 30, 200
 """Bytes that anything may expand to, and how many times its own size it may expand to beyond them."""
+
+_PIECE = 1 << 16
+"""Bytes that are read of a stream at once."""
 
 _XZ_MEMORY = 256 << 20
 """Bytes for the dictionary of an xz file; ``xz -9`` wants a quarter of it."""
@@ -128,12 +130,12 @@ class _Streams:
         while True:
             packed = b""
             if self._one.eof:
-                packed = self._one.unused_data.lstrip(b"\0") or self._stream.read(CHUNK).lstrip(b"\0")
+                packed = self._one.unused_data.lstrip(b"\0") or self._stream.read(_PIECE).lstrip(b"\0")
                 if not packed:
                     return b""
                 self._one = self._fresh()
             elif self._one.needs_input:
-                packed = self._stream.read(CHUNK)
+                packed = self._stream.read(_PIECE)
                 if not packed:
                     raise EOFError("it ends in the middle")
             data = t.cast(bytes, self._one.decompress(packed, n))
@@ -154,11 +156,11 @@ class _Program:
         self._feeder.start()
 
     def _feed(self, stream: t.BinaryIO) -> None:
-        with t.cast(t.BinaryIO, self._process.stdin) as pipe:
-            try:
-                shutil.copyfileobj(stream, pipe, CHUNK)
-            except BrokenPipeError:  # the program gave up, and says why
-                pass
+        try:
+            with t.cast(t.BinaryIO, self._process.stdin) as pipe:
+                shutil.copyfileobj(stream, pipe, _PIECE)
+        except OSError:  # the program gave up, or the stream broke off: the program says so
+            pass
 
     def read(self, n: int = -1) -> bytes:
         data = t.cast(t.BinaryIO, self._process.stdout).read(n)

@@ -26,7 +26,7 @@ class Digest(str):
         """Raise InvalidInput unless text is a sha256 or sha512 digest in lower-case hex."""
         match = _SHAPE.fullmatch(text) if isinstance(text, str) else None
         if not match:
-            raise InvalidInput("%s is not a digest: write algorithm:hex, for example sha256: and 64 hex digits" % shown(text))
+            raise InvalidInput("%s is not a digest: write algorithm:hex, for example sha256: and 64 hex digits" % shown(repr(text)))
         algorithm, encoded = match.groups()
         if algorithm not in _REGISTERED:
             raise InvalidInput("%s: digest algorithm %s is not supported: use sha256 or sha512" % (shown(text), shown(algorithm)))
@@ -55,12 +55,6 @@ class Digest(str):
 def hashing(digest: str) -> t.Any:
     """A fresh hashlib object of the algorithm that digest names."""
     return hashlib.new(digest.partition(":")[0])
-
-
-def matches(data: bytes, digest: str) -> bool:
-    """Whether digest is of these bytes."""
-    algorithm, _colon, encoded = digest.partition(":")
-    return hashlib.new(algorithm, data).hexdigest() == encoded
 
 
 class Verified:

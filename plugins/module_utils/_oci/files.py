@@ -4,29 +4,27 @@
 
 Three classes of one shape: ``has``, ``size``, ``head``, ``sha256``, ``read`` and ``extents``. Nothing is ever unpacked by
 its name, and yet a name that would leave the archive is refused: who writes one is not to be trusted with the rest.
-All of them can be pickled, and used from several processes at once.
+All of them can be pickled, and used from several processes at once. All raise ArchiveError.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
-import posixpath
-import shutil
-import tarfile
+import stat
+import tempfile
 import typing as t
 
-from .._errors import ArchiveError
+from .._errors import ArchiveError, shown
 from . import compression
 from .digest import CHUNK
 from .manifest import LIMIT
+from .tar import LEAVES, Member, Tar, clean
 
-_DOCUMENTS = 256 << 20
-"""Bytes of JSON that are kept in memory of one compressed archive."""
-
-_RATIO = 1000
-"""No image shrinks by more than this; what does is a decompression bomb."""
+_DOCUMENTS = 64 << 20
+"""Bytes of JSON that are kept in memory of one compressed archive; a config has some ten thousand."""
 
 
 class Extent(t.NamedTuple):
@@ -43,21 +41,30 @@ class Extent(t.NamedTuple):
         """``sha256:hex`` of the bytes."""
         digest = hashlib.sha256()
         with self.open() as stream:
-            for data in iter(lambda: stream.read(CHUNK), b""):
+            for data in _pieces(stream):
                 digest.update(data)
         return "sha256:" + digest.hexdigest()
+
+    def read(self, n: int) -> bytes:
+        """The first n bytes, or all of fewer."""
+        with self.open() as stream:
+            return stream.read(n)
 
 
 class _Window:
     """A reader of an extent."""
 
     def __init__(self, extent: Extent) -> None:
-        self._file = open(extent.path, "rb")
+        self._file = _open(extent.path)
         self._file.seek(extent.offset)
         self._left = extent.size
+        self._path = extent.path
 
     def read(self, n: int = -1) -> bytes:
-        data = self._file.read(self._left if n < 0 else min(n, self._left))
+        try:
+            data = self._file.read(self._left if n < 0 else min(n, self._left))
+        except OSError as error:
+            raise _unreadable(self._path, error) from None
         self._left -= len(data)
         return data
 
@@ -75,32 +82,45 @@ class FolderFiles:
         self.where = root
         self._root = os.path.realpath(root)
 
-    def _path(self, name: str) -> str:
-        path = os.path.realpath(os.path.join(self._root, _safe(name, self.where)))
-        if os.path.commonpath([path, self._root]) != self._root:
-            raise ArchiveError("%s: %s is a link that leaves the folder: nothing is read through it" % (self.where, name))
-        return path
-
     def has(self, name: str) -> bool:
-        return os.path.isfile(self._path(name))
+        return self._stat(name) is not None
 
     def size(self, name: str) -> int:
-        return os.stat(self._path(name)).st_size
+        return self._extent(name).size
 
     def head(self, name: str) -> bytes:
-        with open(self._path(name), "rb") as stream:
-            return stream.read(compression.HEAD)
+        return self._extent(name).read(compression.HEAD)
 
     def sha256(self, name: str) -> str:
-        return self.extents([name])[name].hash()
+        return self._extent(name).hash()
 
     def read(self, name: str) -> bytes:
-        _bounded(self.size(name), name, self.where)
-        with open(self._path(name), "rb") as stream:
-            return stream.read(LIMIT)
+        return _document(self._extent(name), name, self.where)
 
     def extents(self, names: t.Iterable[str]) -> t.Dict[str, Extent]:
-        return {name: Extent(self._path(name), 0, self.size(name)) for name in names}
+        return {name: self._extent(name) for name in names}
+
+    def _extent(self, name: str) -> Extent:
+        found = self._stat(name)
+        if not found:
+            raise ArchiveError("%s: %s was here a moment ago and is gone: run again once nobody writes to it" % (self.where, shown(name)))
+        return Extent(self._path(name), 0, found.st_size)
+
+    def _path(self, name: str) -> str:
+        path = os.path.realpath(os.path.join(self._root, clean(name, self.where)))
+        if os.path.commonpath([path, self._root]) != self._root:
+            raise ArchiveError("%s: the link %s %s" % (self.where, shown(name), LEAVES))
+        return path
+
+    def _stat(self, name: str) -> t.Optional[os.stat_result]:
+        """None where there is no plain file of this name."""
+        try:
+            found = os.stat(self._path(name))
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
+            return None
+        except OSError as error:
+            raise _unreadable("%s: %s" % (self.where, shown(name)), error) from None
+        return found if stat.S_ISREG(found.st_mode) else None
 
 
 class TarFiles:
@@ -108,20 +128,13 @@ class TarFiles:
 
     def __init__(self, path: str) -> None:
         self.where = path
-        self._members: t.Dict[str, t.Tuple[int, int]] = {}
-        links: t.Dict[str, str] = {}
-        end = os.stat(path).st_size
-        try:
-            with tarfile.open(path, "r:") as tar:
-                for member in tar:
-                    name = _checked(member, path, links)
-                    if name:
-                        if member.offset_data + member.size > end:
-                            raise _truncated(path, "it ends in the middle of %s" % name)
-                        self._members[name] = (member.offset_data, member.size)
-        except (tarfile.TarError, *compression.DAMAGED) as error:
-            raise _truncated(path, str(error)) from None
-        _resolve(links, self._members, path)
+        with _open(path) as stream:
+            length = os.fstat(stream.fileno()).st_size
+            try:
+                found = ((member, (member.offset, member.size)) for member in Tar(stream, path, length))
+                self._members = _by_name(found, path)
+            except OSError as error:
+                raise _unreadable(path, error) from None
 
     def has(self, name: str) -> bool:
         return name in self._members
@@ -130,16 +143,13 @@ class TarFiles:
         return self._members[name][1]
 
     def head(self, name: str) -> bytes:
-        with self._extent(name).open() as stream:
-            return stream.read(compression.HEAD)
+        return self._extent(name).read(compression.HEAD)
 
     def sha256(self, name: str) -> str:
         return self._extent(name).hash()
 
     def read(self, name: str) -> bytes:
-        _bounded(self.size(name), name, self.where)
-        with self._extent(name).open() as stream:
-            return stream.read()
+        return _document(self._extent(name), name, self.where)
 
     def extents(self, names: t.Iterable[str]) -> t.Dict[str, Extent]:
         return {name: self._extent(name) for name in names}
@@ -149,9 +159,14 @@ class TarFiles:
 
 
 class _Facts(t.NamedTuple):
+    """What is remembered of a member: ``sha256`` of compressed ones alone, as of all others the digest is known from a
+    document; ``document`` of what may be one."""
+
+    offset: int
     size: int
     head: bytes
-    sha256: str  # of compressed members alone: of all others the digest is known from a document
+    sha256: str
+    document: t.Optional[bytes]
 
 
 class PackedFiles:
@@ -163,23 +178,10 @@ class PackedFiles:
         self.where = path
         self._kind = kind
         self._scratch = scratch
-        self._members: t.Dict[str, _Facts] = {}
-        self._documents: t.Dict[str, bytes] = {}
-        links: t.Dict[str, str] = {}
-        kept = 0
-        for member, stream in self._walk():
-            name = _checked(member, path, links)
-            if not name:
-                continue
-            facts, document = _look(stream, member.size)
-            self._members[name] = facts
-            if document is not None:
-                kept += len(document)
-                if kept > _DOCUMENTS:
-                    raise ArchiveError("%s: more than %d MiB of JSON: not an image archive" % (path, _DOCUMENTS >> 20))
-                self._documents[name] = document
-        _resolve(links, self._members, path)
-        self._links = links
+        self._identity = _identity(path)
+        self._left = _DOCUMENTS
+        with self._tar() as tar:
+            self._members = _by_name(((member, self._look(tar, member)) for member in tar), path)
 
     def has(self, name: str) -> bool:
         return name in self._members
@@ -194,145 +196,160 @@ class PackedFiles:
         return self._members[name].sha256
 
     def read(self, name: str) -> bytes:
-        _bounded(self.size(name), name, self.where)
-        document = self._documents.get(self._links.get(name, name))
-        if document is None:
-            raise ArchiveError("%s: %s is not JSON" % (self.where, name))
-        return document
+        found = self._members[name]
+        if found.document is None:
+            _bounded(found.size, name, self.where)
+            raise ArchiveError("%s: %s is not JSON" % (self.where, shown(name)))
+        return found.document
 
     def extents(self, names: t.Iterable[str]) -> t.Dict[str, Extent]:
-        real = {name: self._links.get(name, name) for name in names}
-        os.makedirs(self._scratch, mode=0o700, exist_ok=True)
+        """Raises ArchiveError if the file has changed since it was opened, or the disk is full."""
+        found = {name: Extent(self._expanded(self._members[name]), 0, self.size(name)) for name in names}
+        try:
+            os.makedirs(self._scratch, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ArchiveError("%s: cannot be made: %s" % (self._scratch, error.strerror)) from None
         with locked(os.path.join(self._scratch, "lock")):
-            absent = {name for name in real.values() if not os.path.exists(self._expanded(name))}
-            if absent:
-                self._expand(absent)
-        return {name: Extent(self._expanded(real[name]), 0, self.size(name)) for name in real}
+            missing = {self._members[name].offset: extent for name, extent in found.items() if not os.path.exists(extent.path)}
+            if missing:
+                room(self._scratch, sum(extent.size for extent in missing.values()), "expanding %s" % self.where)
+                self._expand(missing)
+        return found
 
-    def _expanded(self, name: str) -> str:
-        return os.path.join(self._scratch, hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest())
+    def _expanded(self, facts: _Facts) -> str:
+        return os.path.join(self._scratch, hashlib.sha256(("%s %d" % (self._identity, facts.offset)).encode()).hexdigest())
 
-    def _expand(self, wanted: t.Set[str]) -> None:
-        room(self._scratch, sum(self.size(name) for name in wanted), "expanding %s" % self.where)
-        for member, stream in self._walk():
-            name = posixpath.normpath(member.name)
-            if name in wanted and member.isreg():
-                path = self._expanded(name)
-                with open(path + ".part", "wb") as out:
-                    shutil.copyfileobj(stream, out, CHUNK)
-                os.rename(path + ".part", path)
+    def _expand(self, missing: t.Dict[int, Extent]) -> None:
+        with self._tar() as tar:
+            for member in tar:
+                extent = missing.get(member.offset)
+                if extent and not member.target and member.size == extent.size:
+                    _write(extent.path, _pieces(tar))
+                    del missing[member.offset]
+                if not missing:
+                    break
+        if missing or _identity(self.where) != self._identity:
+            raise ArchiveError("%s: changed while it was read: run again once nobody writes to it" % self.where)
 
-    def _walk(self) -> t.Iterator[t.Tuple[tarfile.TarInfo, t.Any]]:
-        with open(self.where, "rb") as raw:
-            bounded = _Bounded(raw, compression.expanding(raw, self._kind, self.where), self.where)
-            try:
-                with tarfile.open(fileobj=t.cast(t.BinaryIO, bounded), mode="r|", bufsize=CHUNK) as tar:
-                    for member in tar:
-                        yield member, tar.extractfile(member) if member.isreg() else None
-            except (tarfile.TarError, *compression.DAMAGED) as error:
-                raise _truncated(self.where, str(error)) from None
-            finally:
-                bounded.close()
+    def _look(self, tar: Tar, member: Member) -> _Facts:
+        head = tar.read(compression.HEAD)
+        digest, document = "", None
+        if compression.sniff(head):
+            summed = hashlib.sha256(head)
+            for data in _pieces(tar):
+                summed.update(data)
+            digest = "sha256:" + summed.hexdigest()
+        elif head.lstrip()[:1] in (b"{", b"[", b"") and member.size <= LIMIT:
+            document = head + tar.read(LIMIT)
+            self._left -= len(document)
+            if self._left < 0:
+                raise ArchiveError("%s: more than %d MiB of JSON: not an image archive" % (self.where, _DOCUMENTS >> 20))
+        return _Facts(member.offset, member.size, head, digest, document)
 
-
-class _Bounded:
-    """What a compressed file expands to, as long as that stays in proportion."""
-
-    def __init__(self, raw: t.BinaryIO, expanding: t.Any, where: str) -> None:
-        self._expanding = expanding
-        self._where = where
-        self._bound = os.fstat(raw.fileno()).st_size * _RATIO + LIMIT
-        self.close = expanding.close
-
-    def read(self, n: int) -> bytes:
-        data = self._expanding.read(n)
-        self._bound -= len(data)
-        if self._bound < 0:
-            raise ArchiveError("%s: expands to more than %d times its size: a decompression bomb, not an image" % (self._where, _RATIO))
-        return data
+    @contextlib.contextmanager
+    def _tar(self) -> t.Iterator[Tar]:
+        with _open(self.where) as packed:
+            expanding = compression.Expanding(packed, self._kind, self.where)
+            with contextlib.closing(expanding):
+                yield Tar(expanding, self.where)
 
 
 def expand(extent: Extent, path: str, what: str) -> Extent:
     """Write to ``path`` what a compressed blob expands to, unless it is there already; raises ArchiveError if it is damaged."""
     if not os.path.exists(path):
         room(os.path.dirname(path), extent.size, "expanding %s" % what)
-        with extent.open() as packed:
-            kind = compression.sniff(packed.read(compression.HEAD))
-        try:
-            with extent.open() as packed, open(path + ".part", "wb") as out:
-                stream = compression.expanding(packed, kind, what)
-                for data in iter(lambda: stream.read(CHUNK), b""):
-                    out.write(data)
-                stream.close()
-        except compression.DAMAGED as error:
-            os.unlink(path + ".part")
-            raise ArchiveError("%s: cannot be expanded: %s" % (what, error)) from None
-        os.rename(path + ".part", path)
+        kind = compression.sniff(extent.read(compression.HEAD))
+        with extent.open() as packed, contextlib.closing(compression.Expanding(packed, kind, what)) as expanding:
+            _write(path, _pieces(expanding))
     return Extent(path, 0, os.stat(path).st_size)
 
 
-def _look(stream: t.Any, size: int) -> t.Tuple[_Facts, t.Optional[bytes]]:
-    """What is remembered of a compressed tar's member, and its bytes where it looks like a document."""
-    head = stream.read(compression.HEAD)
-    if compression.sniff(head):
-        digest = hashlib.sha256(head)
-        for data in iter(lambda: stream.read(CHUNK), b""):
-            digest.update(data)
-        return _Facts(size, head, "sha256:" + digest.hexdigest()), None
-    document = head + stream.read() if head[:1] in (b"{", b"[") and size <= LIMIT else None
-    return _Facts(size, head, ""), document
+def _pieces(stream: t.Any) -> t.Iterator[bytes]:
+    return iter(lambda: stream.read(CHUNK), b"")
 
 
-def _checked(member: tarfile.TarInfo, where: str, links: t.Dict[str, str]) -> str:
-    """The clean name of a regular file; an empty one for folders and links, of which the latter go into ``links``."""
-    name = _safe(member.name, where)
-    if member.issym():
-        links[name] = _safe(posixpath.join(posixpath.dirname(name), member.linkname), where, link=member.name, target=member.linkname)
-    elif member.islnk():
-        links[name] = _safe(member.linkname, where, link=member.name, target=member.linkname)
-    elif member.isdir():
-        pass
-    elif not member.isreg() or member.issparse():
-        raise ArchiveError("%s: %s is a device node, a pipe or a sparse file: an image archive holds plain files" % (where, member.name))
-    else:
-        return name
-    return ""
+def _write(path: str, pieces: t.Iterable[bytes]) -> None:
+    """A whole file or none, whoever else writes it at the same time."""
+    try:
+        handle, part = tempfile.mkstemp(dir=os.path.dirname(path), suffix=".part")
+        try:
+            with open(handle, "wb") as out:
+                for data in pieces:
+                    out.write(data)
+            os.rename(part, path)
+        except BaseException:
+            os.unlink(part)
+            raise
+    except OSError as error:
+        raise ArchiveError("%s: cannot be written: %s" % (path, error.strerror)) from None
 
 
-def _safe(name: str, where: str, link: str = "", target: str = "") -> str:
-    clean = posixpath.normpath(name)
-    if name.startswith("/") or target.startswith("/") or clean == ".." or clean.startswith("../") or ".." in name.split("/") and not link:
-        what = "the link %s to %s" % (link, target) if link else "the name %s" % name
-        raise ArchiveError("%s: %s leads out of the archive: it is refused, get the archive from somebody you trust" % (where, what))
-    return clean
-
-
-def _resolve(links: t.Dict[str, str], members: t.Dict[str, t.Any], where: str) -> None:
-    """Let every link name what it leads to, in ``members`` and in ``links``; dangling ones are left out."""
+def _by_name(found: t.Iterable[t.Tuple[Member, t.Any]], where: str) -> t.Dict[str, t.Any]:
+    """Facts by name, of files and of the links that lead to them; of several members of one name the last counts."""
+    files: t.Dict[str, t.Any] = {}
+    links: t.Dict[str, str] = {}
+    for member, facts in found:
+        files.pop(member.name, None)
+        links.pop(member.name, None)
+        if member.target:
+            links[member.name] = member.target
+        else:
+            files[member.name] = facts
     for name in links:
         target, steps = links[name], 0
         while target in links and steps < 40:
             target, steps = links[target], steps + 1
         if steps == 40:
-            raise ArchiveError("%s: the link %s leads in a circle" % (where, name))
-        if target in members:
-            members[name] = members[target]
+            raise ArchiveError("%s: the link %s leads in a circle" % (where, shown(name)))
         links[name] = target
+    files.update((name, files[target]) for name, target in links.items() if target in files)
+    return files
+
+
+def _document(extent: Extent, name: str, where: str) -> bytes:
+    _bounded(extent.size, name, where)
+    return extent.read(LIMIT)
 
 
 def _bounded(size: int, name: str, where: str) -> None:
     if size > LIMIT:
-        raise ArchiveError("%s: %s has %d bytes: no manifest or config is larger than %d" % (where, name, size, LIMIT))
+        raise ArchiveError("%s: %s has %d bytes: no manifest or config is larger than %d" % (where, shown(name), size, LIMIT))
 
 
-def _truncated(where: str, why: str) -> ArchiveError:
-    return ArchiveError("%s: not a tar archive, or not all of it (%s): make or copy it again" % (where, why))
+def _identity(path: str) -> str:
+    found = os.stat(path)
+    return "%d %d %d" % (found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def opened(path: str, scratch: str) -> t.Union[FolderFiles, TarFiles, PackedFiles]:
+    """The files of whatever lies at ``path``; a compressed tar expands into the folder ``scratch`` as far as it is asked to."""
+    if os.path.isdir(path):
+        return FolderFiles(path)
+    with _open(path) as stream:
+        kind = compression.sniff(stream.read(compression.HEAD))
+    return PackedFiles(path, kind, scratch) if kind else TarFiles(path)
+
+
+def _open(path: str) -> t.BinaryIO:
+    try:
+        # Without O_NONBLOCK a pipe would keep us waiting for whoever writes to it.
+        stream = open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise ArchiveError("%s: neither a file nor a folder: give what docker save, podman save, skopeo or image_archive wrote" % path)
+    return stream
+
+
+def _unreadable(path: str, error: Exception) -> ArchiveError:
+    return ArchiveError("%s: cannot be read: %s" % (path, getattr(error, "strerror", None) or error))
 
 
 def room(folder: str, needed: int, purpose: str, error: t.Type[Exception] = ArchiveError) -> None:
     """Raise ``error`` unless the file system of ``folder`` has ``needed`` bytes free for an ordinary user."""
-    stat = os.statvfs(folder)
-    free = stat.f_bavail * stat.f_frsize
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
     if needed > free:
         raise error(
             "%s needs %s in %s, where %s are free: make room, or name another folder" % (purpose, human(needed), folder, human(free))

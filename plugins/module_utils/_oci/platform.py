@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .._errors import InvalidInput, StowageError
+from .._errors import InvalidInput, shown
 
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),
@@ -68,13 +68,15 @@ def parse(text: str) -> Platform:
     if len(parts) == 1 and parts[0].lower() in _KNOWN:
         parts = ["linux"] + parts
     if not 2 <= len(parts) <= 3 or not all(parts):
-        raise InvalidInput("%s is not a platform: write os/architecture[/variant], for example linux/arm64" % shown(text))
+        raise InvalidInput("%s is not a platform: write os/architecture[/variant], for example linux/arm64" % shown(repr(text)))
     return normalise(*parts)
 
 
 def of(document: t.Mapping[str, t.Any]) -> Platform:
     """The platform that a config, or an index entry's ``platform``, states; raises InvalidInput if it is none."""
-    stated = [document.get(key) or "" for key in ("os", "architecture", "variant")] if isinstance(document, dict) else [document]
+    if not isinstance(document, dict):
+        raise InvalidInput("its platform is %s" % shown(document))
+    stated = [document.get(key) or "" for key in ("os", "architecture", "variant")]
     if not all(isinstance(part, str) and part.isprintable() for part in stated):
         raise InvalidInput("its platform is %s" % shown(stated))
     return normalise(*stated)

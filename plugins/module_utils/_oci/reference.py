@@ -58,7 +58,7 @@ def parse(text: str) -> Reference:
         raise InvalidReference("an image reference is empty: write [registry/]repository[:tag][@digest], for example nginx:1.27")
 
     def refuse(why: str) -> InvalidReference:
-        return InvalidReference("%s is not an image reference: %s" % (shown(text), why))
+        return InvalidReference("%s is not an image reference: %s" % (shown(repr(text)), why))
 
     rest, at, digest_text = text.partition("@")
     try:
@@ -69,7 +69,7 @@ def parse(text: str) -> Reference:
     if not colon or "/" in tag:
         name, tag = rest, ""
     elif not _TAG.fullmatch(tag):
-        raise refuse("the tag %s may have letters, digits, _ . - and at most 128 of them, and starts with none of . -" % shown(tag))
+        raise refuse("the tag %s may have letters, digits, _ . - and at most 128 of them, and starts with none of . -" % shown(repr(tag)))
     if _IDENTIFIER.fullmatch(name):
         raise refuse("64 hex digits are an image ID; put a repository name before it, or sha256: for an ID where IDs are taken")
 
@@ -79,14 +79,14 @@ def parse(text: str) -> Reference:
     else:
         registry, path = DOCKER_HUB, name
     if not _DOMAIN.fullmatch(registry):
-        raise refuse("%s is not a host name with an optional port" % shown(registry))
+        raise refuse("%s is not a host name with an optional port" % shown(repr(registry)))
     if registry == "index.docker.io":
         registry = DOCKER_HUB
     if registry == DOCKER_HUB and "/" not in path:
         path = "library/" + path
     if not _PATH.fullmatch(path):
         lower = " (it must be lower case)" if path.lower() != path else ""
-        raise refuse("the repository %s is made of a-z, 0-9, separated by . _ - or /%s" % (shown(path), lower))
+        raise refuse("the repository %s is made of a-z, 0-9, separated by . _ - or /%s" % (shown(repr(path)), lower))
     if len(path) > 255:
         raise refuse("the repository is longer than 255 characters")
     return Reference(text, registry, path, tag or (None if digest else "latest"), digest)

@@ -161,18 +161,20 @@ class Local(t.NamedTuple):
     same: bool
 
 
-def same(document: t.Mapping[str, t.Any], variant: Variant) -> bool:
+def same(document: t.Mapping[str, t.Any], variant: Variant, by_content: bool) -> bool:
     """Whether what an engine shows is exactly this image (engines.md of the design, section 3).
 
-    By ID where that is the config's digest (classic, Podman) or the manifest's (containerd store), by our annotation, and
-    last, on the containerd store alone, by everything that it shows of the config.
+    By ID where that is the config's digest (classic, Podman) or the manifest's (containerd store). ``by_content`` is for the
+    containerd store, whose ID says little: there our annotation counts, and last everything that it shows of the config.
     """
     layers = (document.get("RootFS") or {}).get("Layers") or []
     if list(layers) != variant.diff_ids:
         return False
-    descriptor = document.get("Descriptor") or {}
     if document.get("Id") in (variant.config.digest, variant.manifest.digest):
         return True
+    if not by_content:
+        return False
+    descriptor = document.get("Descriptor") or {}
     annotation = (descriptor.get("annotations") or {}).get(CONFIG_KEY)
     if annotation:
         return annotation == variant.config.digest

@@ -10,7 +10,7 @@ import time
 import typing as t
 import urllib.parse
 
-from .._errors import RegistryDenied, RegistryError
+from .._errors import RegistryDenied, RegistryError, shown
 from .._oci import challenge as _challenge
 from .._oci.challenge import Challenge
 from .._oci.reference import Reference
@@ -104,6 +104,6 @@ def reason(answer: Answer) -> str:
     """What an answer of 400 or more says went wrong: the registry's own words, else its status (distribution-spec, "Error Codes")."""
     try:
         error = json.loads(answer.body.decode("utf-8"))["errors"][0]
-        return "%s: %s" % (error["code"], error.get("message") or "HTTP %d" % answer.status)
+        return "%s: %s" % (shown(error["code"]), shown(error.get("message") or "HTTP %d" % answer.status))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return "HTTP %d" % answer.status

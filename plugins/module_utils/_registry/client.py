@@ -9,7 +9,7 @@ import typing as t
 from .._errors import InvalidInput, NotInRegistry, RegistryError
 from .._oci import image as _image
 from .._oci import manifest as _manifest
-from .._oci import platform as _platform
+from .._oci.choice import choose
 from .._oci.digest import Digest, hashing
 from .._oci.manifest import Descriptor, Index, Manifest
 from .._oci.platform import Platform
@@ -110,7 +110,7 @@ class Client:
             raise self._auth.denied(reference, answer)
         spelling, registry, why = reference.spelling, reference.registry, reason(answer)
         if answer.status == 404:
-            raise NotInRegistry("%s: %s has no such image (%s)" % (spelling, registry, why))
+            raise NotInRegistry("%s: %s has no such image (%s): look at its repository and tag" % (spelling, registry, why))
         if answer.status == 429:
             pause = answer.retry_after
             when = "later" if pause is None else "in %d seconds" % pause
@@ -122,7 +122,7 @@ class Client:
 
 def _child(index: Index, platform: Platform, where: str) -> Descriptor:
     offered = [child for child in index.manifests if child.platform and not child.attestation]
-    return offered[_platform.choose(platform, [t.cast(Platform, child.platform) for child in offered], where, NotInRegistry)]
+    return offered[choose(platform, [t.cast(Platform, child.platform) for child in offered], where, NotInRegistry)]
 
 
 def _manifests(reference: Reference) -> str:

@@ -15,7 +15,7 @@ import subprocess
 import threading
 import typing as t
 
-from .._errors import InvalidInput, RegistryError
+from .._errors import InvalidInput, RegistryError, shown
 from .._oci.reference import DOCKER_HUB, Reference
 
 HUB_KEY = "https://index.docker.io/v1/"
@@ -175,7 +175,7 @@ class _File:
             words = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
             if "credentials not found" in words.lower():
                 return None
-            raise failure("failed (%s)" % (words.splitlines() or ["exit code %d" % done.returncode])[0][:200])
+            raise failure("failed (%s)" % shown(words or "exit code %d" % done.returncode))
         try:
             answer = json.loads(done.stdout.decode("utf-8"))
             username, secret = answer["Username"], answer["Secret"]

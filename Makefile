@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: stowage.oci contributors
+
+# The longest first: two run side by side.
+RINGS = sanity integration unit contract lint
+
+.PHONY: demo test lint venv $(RINGS)
+
+demo: .venv/demo
+	.venv/bin/python demo/demo.py
+
+test: .venv/tests
+	rm -rf .cache/results
+	$(MAKE) --keep-going --jobs=2 --output-sync=target --no-print-directory $(RINGS); \
+	    .venv/bin/python dev/report.py $$? $(RINGS)
+
+$(RINGS): .venv/tests
+	.venv/bin/nox --session $@
+
+venv: .venv/tests
+
+.venv/demo: dev/bootstrap.sh dev/requirements.txt requirements.txt
+	dev/bootstrap.sh dev/requirements.txt
+	touch $@
+
+.venv/tests: dev/bootstrap.sh tests/requirements.txt dev/requirements.txt requirements.txt
+	dev/bootstrap.sh tests/requirements.txt
+	touch $@ .venv/demo

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: stowage.oci contributors
+"""The rings of tests, one session each; what follows `--` goes to pytest: `nox -s unit -- -k reference`.
+
+Each leaves junit files in .cache/results, named after the ring.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from xml.sax.saxutils import quoteattr
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+CACHE = ROOT / ".cache"
+RESULTS = CACHE / "results"
+GET_PIP = """
+import subprocess, sys
+subprocess.check_call([sys.executable, "-m", "ensurepip"])
+packages = [argument for argument in sys.argv[1:] if argument not in ("--no-setuptools", "--no-wheel")]
+sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *packages]))
+"""
+PYTHONS = [f"3.{minor}" for minor in range(8, 14)]
+
+sys.path.insert(0, str(ROOT / "dev"))
+import debs  # noqa: E402
+
+nox.options.sessions = ["lint", "sanity", "unit", "contract", "integration"]
+nox.options.default_venv_backend = "none"
+os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ansible-lint with the profile production, and the shape of the changelog fragments."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    cases = []
+    for command in (["ansible-lint"], ["antsibull-changelog", "lint"]):
+        done = subprocess.run(command, check=False)
+        cases.append(f"<testcase name={quoteattr(' '.join(command))}>{'<failure/>' if done.returncode else ''}</testcase>")
+    (RESULTS / "lint.xml").write_text(f"<testsuite name='lint'>{''.join(cases)}</testsuite>")
+    if "<failure/>" in "".join(cases):
+        session.error("see above")
+
+
+@nox.session
+def sanity(session: nox.Session) -> None:
+    """ansible-test sanity on a copy of what git tracks, or would, outside the work tree: ansible-test would ask git itself."""
+    environ = {"HOME": str(_ansible_test_home()), "PATH": f"{_python_folder()}:{os.environ['PATH']}"}
+    with TemporaryDirectory() as folder:
+        collection = Path(folder, "ansible_collections/stowage/oci")
+        for name in _output("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
+            if (ROOT / name).is_file():
+                (collection / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, collection / name)
+        try:
+            with session.chdir(collection):
+                session.run("ansible-test", "sanity", "--venv", "--color", "no", "--junit", *session.posargs, env=environ)
+        finally:
+            RESULTS.mkdir(parents=True, exist_ok=True)
+            for file in collection.glob("tests/output/junit/*.xml"):
+                shutil.copy(file, RESULTS / f"sanity-{file.name}")
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """The unit tests under every Python from 3.8 to 3.13 that this machine has."""
+    pythons = _pythons()
+    session.log(f"Pythons here: {' '.join(pythons)}; lacking: {' '.join(sorted(set(PYTHONS) - set(pythons))) or 'none'}")
+    failed = []
+    for version, python in pythons.items():
+        environ = {}
+        if version in ("3.8", "3.9", "3.10"):
+            environ["PYTHONPATH"] = str(_host_ansible(session))
+        command = [_venv(session, version, python), "-m", "pytest", "tests/unit", f"--junitxml={RESULTS}/unit-{version}.xml"]
+        done = subprocess.run([*command, *session.posargs], env={**os.environ, **environ}, check=False)
+        failed += [version] if done.returncode else []
+    if failed:
+        session.error(f"failed under Python {', '.join(failed)}")
+
+
+@nox.session
+def contract(session: nox.Session) -> None:
+    """The clients against real engines and a real registry."""
+    _real(session, ["busybox-static", "docker.io", "podman", "crun", "docker-registry", "skopeo"])
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Playbooks with the built and installed collection on real engines."""
+    _real(session, ["busybox-static", "docker.io", "podman", "crun", "docker-registry", "skopeo", "openssh-server"])
+
+
+def _real(session: nox.Session, packages: list[str]) -> None:
+    """Run the ring of the session's name: it needs these Debian packages, and root to run engines as a host does."""
+    if os.geteuid():
+        session.error(f"could not run the ring {session.name}: it needs root")
+    try:
+        debs.ensure(packages)
+    except debs.Unavailable as error:
+        session.error(str(error))
+    session.run("python", "-m", "pytest", f"tests/{session.name}", f"--junitxml={RESULTS}/{session.name}.xml", *session.posargs)
+
+
+def _pythons() -> dict[str, str]:
+    """Version -> path of each Python that works here: on the PATH, else the newest of pyenv's."""
+    found = {}
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for version in PYTHONS:
+        for path in (shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)):
+            if path and re.match(rf"{version}\.", _output(path, "-c", "import ensurepip, platform; print(platform.python_version())")):
+                found[version] = str(path)
+                break
+    return found
+
+
+def _python_folder() -> Path:
+    """A folder with a link python3.N for each Python: ansible-test looks for them on its PATH."""
+    folder = CACHE / "sanity/bin"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for version, path in _pythons().items():
+        (folder / f"python{version}").symlink_to(path)
+    return folder
+
+
+def _venv(session: nox.Session, version: str, python: str) -> Path:
+    """The interpreter of this Python's virtual environment for unit tests, made or brought up to date if need be."""
+    requirements = [ROOT / "requirements.txt", ROOT / "tests/unit/requirements.txt"]
+    wanted = "".join(file.read_text() for file in requirements)
+    folder = CACHE / f"unit/{version}"
+    stamp = folder / "installed"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        session.run(python, "-m", "venv", "--clear", str(folder), external=True)
+        session.run(str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--requirement", str(requirements[-1]))
+        stamp.write_text(wanted)
+    return folder / "bin/python"
+
+
+def _host_ansible(session: nox.Session) -> Path:
+    """A folder with ansible-core alone, for Pythons on which it runs on hosts but does not install."""
+    folder = CACHE / "unit/ansible-core"
+    if not folder.exists():
+        requirement = re.search(r"^ansible-core[^;]*", (ROOT / "tests/unit/requirements.txt").read_text(), re.M)[0]
+        session.run("pip", "install", "--quiet", "--no-deps", "--target", str(folder), requirement, external=True)
+    return folder
+
+
+def _ansible_test_home() -> Path:
+    """A home for ansible-test: its cache holds what it would download, Python's own ensurepip in place of get-pip.
+
+    ansible-test hides the environment and the user's home from pip, so its settings come along too; the environment's win.
+    """
+    source = _output("python", "-c", "import ansible_test; print(ansible_test.__path__[0])").strip()
+    version = re.search(r"pip='([\d.]+)'", Path(source, "_internal/python_requirements.py").read_text())[1]
+    settings = dict(re.findall(r"^(?:global|:env:)\.([\w-]+)='(.*)'$", "\n".join(reversed(_output("pip", "config", "list").splitlines())), re.M))
+    home = CACHE / "sanity/home"
+    files = {
+        f".ansible/test/cache/get_pip_{version.replace('.', '_')}.py": GET_PIP,
+        ".config/pip/pip.conf": "[global]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()),
+    }
+    for name, text in files.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text)
+    return home
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout

@@ -1,0 +1,235 @@
+# Copyright: stowage.oci contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Docker's containerd store: blobs as they came, images by the digest of what their name points to, unpacked snapshots."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import Reference
+from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse as parse_reference
+
+from ansible_collections.stowage.oci.tests.unit.images import dump, path, sha256, tar
+
+from .store import CREATED_SECONDS, NO_TIME, Document, Record, Store, Unreadable, familiar, made, read_archive, unpacked, untar
+
+BLOCK = 4096
+
+
+class Containerd(Store):
+    """A record whose names are all gone stays, dangling, until it is deleted."""
+
+    name = "containerd"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.content: t.Dict[str, bytes] = {}
+        self.snapshots: t.Dict[str, bytes] = {}
+
+    def by_digest(self, reference: Reference) -> t.Optional[Record]:
+        record = self.records.get(str(reference.digest))
+        names = self.named(record) if record else []
+        return record if any(parse_reference(name).name == reference.name for name in names) else None
+
+    # Filling
+
+    def load(self, body: bytes) -> t.List[Document]:
+        files = read_archive(body)
+        entries = self._entries(files)
+        said = []
+        for entry in entries:
+            name = (entry.get("annotations") or {}).get("io.containerd.image.name")
+            record = self.add(entry, name)
+            shown = familiar(name) if name else record.id
+            said.append("Loaded image: %s\n" % shown if name else "Loaded image ID: %s\n" % shown)
+            missing = self.unpack(record)
+            if missing:
+                said.append(
+                    'Error unpacking image %s: apply layer error for "%s": failed to extract layer %s: NotFound: failed to get reader '
+                    "from content store: content digest %s: not found\n" % (shown, name or "moby-dangling@" + record.id, missing, missing)
+                )
+        return [{"stream": text} for text in said]
+
+    def _entries(self, files: t.Mapping[str, bytes]) -> t.List[Document]:
+        if "index.json" in files:
+            for name, data in files.items():
+                if name.startswith("blobs/"):
+                    self.content[sha256(data)] = data
+            return json.loads(files["index.json"].decode())["manifests"]
+        if "manifest.json" in files:
+            return [entry for item in json.loads(files["manifest.json"].decode()) for entry in self._made_up(item, files)]
+        raise Unreadable("unrecognized image format")
+
+    def _made_up(self, item: Document, files: t.Mapping[str, bytes]) -> t.Iterator[Document]:
+        """A docker archive has no manifest, so the engine makes one."""
+        for name in item["Layers"]:
+            if name not in files:
+                raise Unreadable('failed to resolve layers: layer "%s" not found' % name)
+        image = made(files[item["Config"]], [files[name] for name in item["Layers"]], "", docker=True)
+        self.content.update(image.blobs)
+        for tag in item.get("RepoTags") or [None]:
+            name = parse_reference(tag).tagged if tag else None
+            yield dict(image.descriptor(), annotations={"io.containerd.image.name": name}) if name else image.descriptor()
+
+    def add(self, descriptor: Document, name: t.Optional[str]) -> Record:
+        target = descriptor["digest"]
+        record = self.records.setdefault(target, Record(target, b"", b"", descriptor["mediaType"]))
+        record.annotations.update(descriptor.get("annotations") or {})
+        self._read(record)
+        if name:
+            self.point(name, record)
+        return record
+
+    def _read(self, record: Record) -> None:
+        """Find the manifest for this machine and its config among the blobs."""
+        raw = self.content.get(record.id, b"")
+        document = json.loads(raw.decode()) if raw else {}
+        for entry in document.get("manifests") or []:
+            if (entry.get("platform") or {}).get("architecture") == "amd64":
+                raw = self.content.get(entry["digest"], b"")
+        record.manifest = raw
+        config = json.loads(raw.decode()).get("config") if raw else None
+        record.raw_config = self.content.get(config["digest"], b"") if config else b""
+
+    def unpack(self, record: Record) -> t.Optional[str]:
+        """Make the snapshots that are missing; the digest of the blob that it takes and that is not there."""
+        for chain, layer in zip(record.chain_ids, self._layers(record)):
+            if chain in self.snapshots:
+                continue
+            if layer["digest"] not in self.content:
+                return str(layer["digest"])
+            self.snapshots[chain] = unpacked(self.content[layer["digest"]])
+        return None
+
+    def _layers(self, record: Record) -> t.List[Document]:
+        return json.loads(record.manifest.decode())["layers"] if record.manifest else []
+
+    def pulled(self, reference: Reference, target: bytes, media_type: str, manifest: bytes, blobs: t.Mapping[str, bytes]) -> None:
+        document = json.loads(manifest.decode())
+        wanted = [document["config"]["digest"]] + [layer["digest"] for layer in document["layers"]]
+        self.content.update({sha256(target): target, sha256(manifest): manifest})
+        self.content.update((digest, blobs[digest]) for digest in wanted)
+        name = "%s@%s" % (reference.name, reference.digest) if reference.digest else reference.tagged
+        record = self.add({"mediaType": media_type, "digest": sha256(target)}, name)
+        self.unpack(record)
+
+    def pushed(self, record: Record, reference: Reference) -> t.Tuple[bytes, t.Dict[str, bytes]]:
+        document = json.loads(record.manifest.decode())
+        return record.manifest, {entry["digest"]: self.content[entry["digest"]] for entry in [document["config"]] + document["layers"]}
+
+    def remove(self, text: str, force: bool) -> t.List[t.Dict[str, str]]:
+        """A digest of a repository takes all of its tags; the rest is Docker's rule."""
+        names = self.spellings(text)
+        if names and "@" in names[0] and names[0] not in self.names:
+            record = self.known(text)
+            repository = parse_reference(names[0]).name
+            gone = [name for name in self.named(record) if parse_reference(name).name == repository]
+            untagged = [{"Untagged": familiar(name)} for one in gone for name in self.untag(record, one)]
+            return untagged + ([] if self.named(record) else self.deleted(record))
+        return super().remove(text, force)
+
+    def sweep(self) -> t.List[str]:
+        """Collect garbage; nothing is said of it."""
+        keep: t.Set[str] = set()
+        for record in self.records.values():
+            keep.update(self._blobs(record))
+        self.content = {digest: data for digest, data in self.content.items() if digest in keep}
+        chains = self.chains_in_use()
+        self.snapshots = {chain: data for chain, data in self.snapshots.items() if chain in chains}
+        return []
+
+    def _blobs(self, record: Record) -> t.Set[str]:
+        config = {json.loads(record.manifest.decode())["config"]["digest"]} if record.manifest else set()
+        named = {record.id, sha256(record.manifest)} | config | {layer["digest"] for layer in self._layers(record)}
+        return named & set(self.content)
+
+    # What it shows
+
+    def complete(self, record: Record) -> bool:
+        """Whether all blobs are there; an image can run without."""
+        return bool(record.raw_config) and all(layer["digest"] in self.content for layer in self._layers(record))
+
+    def _names(self, record: Record) -> t.Tuple[t.List[str], t.List[str]]:
+        names = self.named(record)
+        repositories = sorted({parse_reference(name).name for name in names})
+        return sorted(map(familiar, names)), ["%s@%s" % (familiar(repository), record.id) for repository in repositories]
+
+    def _sizes(self, record: Record) -> t.List[int]:
+        return [_usage(self.snapshots[chain]) if chain in self.snapshots else 0 for chain in record.chain_ids]
+
+    def _content_size(self, record: Record) -> int:
+        return sum(len(self.content[digest]) for digest in self._blobs(record))
+
+    def _descriptor(self, record: Record) -> Document:
+        descriptor: Document = {"mediaType": record.media_type, "digest": record.id, "size": len(self.content.get(record.id, b""))}
+        return dict(descriptor, annotations=dict(record.annotations)) if record.annotations else descriptor
+
+    def inspect(self, record: Record) -> Document:
+        tags, digests = self._names(record)
+        document: Document = {
+            "Id": record.id,
+            "RepoTags": tags,
+            "RepoDigests": digests,
+            "Parent": record.parent,
+            "Architecture": "",
+            "Os": "",
+            "Size": self._content_size(record),
+            "GraphDriver": {"Data": None, "Name": "overlayfs"},
+            "RootFS": {},
+            "Metadata": {"LastTagTime": NO_TIME},
+            "Descriptor": self._descriptor(record),
+            "Config": {"Cmd": None, "Entrypoint": None, "Env": None, "Labels": None, "User": ""},
+        }
+        if self.complete(record):
+            config = record.config
+            document.update(Created=config.get("created") or NO_TIME, Architecture=config.get("architecture", ""), Os=config.get("os", ""))
+            document["Config"].update(config.get("config") or {})
+            document["RootFS"] = {"Type": "layers", "Layers": record.diff_ids} if record.diff_ids else {"Type": "layers"}
+            if config.get("variant"):
+                document["Variant"] = config["variant"]
+        return document
+
+    def manifests(self, record: Record) -> t.List[Document]:
+        """What ``?manifests=1`` adds to inspect."""
+        available = self.complete(record)
+        digest = sha256(record.manifest) if record.manifest else record.id
+        return [{"ID": digest, "Descriptor": {"digest": digest}, "Available": available, "Kind": "image"}]
+
+    def summaries(self, every: bool) -> t.List[Document]:
+        return [self._summary(record) for record in self.records.values() if every or self.named(record) or not self.children(record)]
+
+    def _summary(self, record: Record) -> Document:
+        tags, digests = self._names(record)
+        whole = self.complete(record)
+        return {
+            "Containers": 0 if whole else -1,
+            "Created": CREATED_SECONDS if whole else 0,
+            "Id": record.id,
+            "Labels": (record.config.get("config") or {}).get("Labels") if whole else None,
+            "ParentId": record.parent,
+            "Descriptor": self._descriptor(record),
+            "RepoTags": tags,
+            "RepoDigests": digests if whole else [record.id],
+            "SharedSize": -1,
+            "Size": self._content_size(record) + sum(self._sizes(record)),
+        }
+
+    def past(self, record: Record) -> t.Optional[t.List[Document]]:
+        return self.history(record, self._sizes(record), record.id, self._names(record)[0]) or None
+
+    def export(self, record: Record) -> bytes:
+        """The blobs as they are, and docker's manifest.json for older readers."""
+        entries = [dict(self._descriptor(record), annotations={"io.containerd.image.name": name}) for name in self.named(record)]
+        layers = [path(layer["digest"]) for layer in self._layers(record)]
+        config = path(json.loads(record.manifest.decode())["config"]["digest"])
+        files = {path(digest): self.content[digest] for digest in sorted(self._blobs(record))}
+        files["index.json"] = dump({"schemaVersion": 2, "manifests": entries or [self._descriptor(record)]})
+        files["manifest.json"] = dump([{"Config": config, "RepoTags": self._names(record)[0] or None, "Layers": layers}])
+        files["oci-layout"] = b'{"imageLayoutVersion":"1.0.0"}'
+        return tar(files)
+
+
+def _usage(layer: bytes) -> int:
+    """Disk blocks of a snapshot: its files, and a folder."""
+    return BLOCK + sum(-(-len(data) // BLOCK) * BLOCK for data in untar(layer).values())
