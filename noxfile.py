@@ -12,8 +12,10 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Iterator
 from xml.sax.saxutils import quoteattr
 
 import nox
@@ -40,11 +42,13 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 @nox.session
 def lint(session: nox.Session) -> None:
     """ansible-lint with the profile production, and the shape of the changelog fragments."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
     cases = []
-    for command in (["ansible-lint"], ["antsibull-changelog", "lint"]):
-        done = subprocess.run(command, check=False)
-        cases.append(f"<testcase name={quoteattr(' '.join(command))}>{'<failure/>' if done.returncode else ''}</testcase>")
+    with _collection() as collection:
+        environ = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collection.parents[2]), "ANSIBLE_HOME": str(CACHE / "lint")}
+        for command in (["ansible-lint", "--nocolor"], ["antsibull-changelog", "lint"]):
+            failed = subprocess.run(command, cwd=collection, env=environ, check=False).returncode
+            cases.append(f"<testcase name={quoteattr(' '.join(command))}>{'<failure/>' * bool(failed)}</testcase>")
+    RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "lint.xml").write_text(f"<testsuite name='lint'>{''.join(cases)}</testsuite>")
     if "<failure/>" in "".join(cases):
         session.error("see above")
@@ -52,17 +56,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def sanity(session: nox.Session) -> None:
-    """ansible-test sanity on a copy of what git tracks, or would, outside the work tree: ansible-test would ask git itself."""
+    """ansible-test sanity under every Python from 3.8 to 3.13 that this machine has."""
+    _ensure(session, ["shellcheck"])
     environ = {"HOME": str(_ansible_test_home()), "PATH": f"{_python_folder()}:{os.environ['PATH']}"}
-    with TemporaryDirectory() as folder:
-        collection = Path(folder, "ansible_collections/stowage/oci")
-        for name in _output("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
-            if (ROOT / name).is_file():
-                (collection / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, collection / name)
+    with _collection() as collection, session.chdir(collection):
         try:
-            with session.chdir(collection):
-                session.run("ansible-test", "sanity", "--venv", "--color", "no", "--junit", *session.posargs, env=environ)
+            session.run("ansible-test", "sanity", "--venv", "--color", "no", "--junit", *session.posargs, env=environ)
         finally:
             RESULTS.mkdir(parents=True, exist_ok=True)
             for file in collection.glob("tests/output/junit/*.xml"):
@@ -98,15 +97,31 @@ def integration(session: nox.Session) -> None:
     _real(session, ["busybox-static", "docker.io", "podman", "crun", "docker-registry", "skopeo", "openssh-server"])
 
 
+@contextmanager
+def _collection() -> Iterator[Path]:
+    """The collection in its place below ansible_collections, outside the work tree: a copy of what git tracks, or would."""
+    with TemporaryDirectory() as folder:
+        collection = Path(folder, "ansible_collections/stowage/oci")
+        for name in _output("git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
+            if (ROOT / name).is_file():
+                (collection / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, collection / name)
+        yield collection
+
+
 def _real(session: nox.Session, packages: list[str]) -> None:
     """Run the ring of the session's name: it needs these Debian packages, and root to run engines as a host does."""
     if os.geteuid():
         session.error(f"could not run the ring {session.name}: it needs root")
+    _ensure(session, packages)
+    session.run("python", "-m", "pytest", f"tests/{session.name}", f"--junitxml={RESULTS}/{session.name}.xml", *session.posargs)
+
+
+def _ensure(session: nox.Session, packages: list[str]) -> None:
     try:
         debs.ensure(packages)
     except debs.Unavailable as error:
-        session.error(str(error))
-    session.run("python", "-m", "pytest", f"tests/{session.name}", f"--junitxml={RESULTS}/{session.name}.xml", *session.posargs)
+        session.error(f"could not run the ring {session.name}: {error}")
 
 
 def _pythons() -> dict[str, str]:

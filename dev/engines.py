@@ -221,7 +221,7 @@ class Engine:
         for container in self.json("GET", "/containers/json?all=1"):
             self.call("DELETE", f"/containers/{container['Id']}?force=1")
         while images := self.json("GET", "/images/json?all=1"):
-            names = [name for image in images for name in image["RepoTags"] or [] if name != "<none>:<none>"]
+            names = [name for image in images for name in image["RepoTags"] or [] if "@" not in name and name != "<none>:<none>"]
             for name in names or [images[0]["Id"]]:
                 self.call("DELETE", f"/images/{name}?force=1")
 
@@ -347,8 +347,8 @@ def bcrypt(password: str) -> str:
     """The password as htpasswd -B would write it: docker-registry reads no other form."""
     crypt = ctypes.CDLL("libcrypt.so.1").crypt
     crypt.restype = ctypes.c_char_p
-    salt = "".join(secrets.choice("./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") for _ in range(21))
-    return crypt(password.encode(), f"$2y$05${salt}u".encode()).decode()
+    salt = secrets.token_hex(10) + ".u"  # 22 characters of bcrypt's own base 64; only two bits of the last one count
+    return crypt(password.encode(), f"$2y$05${salt}".encode()).decode()
 
 
 def _docker(root: Path, recipe: Recipe, tcp: str | None, tls: TLS | None) -> tuple[list[str], dict[str, str]]:

@@ -8,9 +8,9 @@ Exits non-zero if STATUS is, if a test failed, or if a ring ran no test.
 from __future__ import annotations
 
 import sys
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 RESULTS = Path(__file__).resolve().parents[1] / ".cache/results"
 

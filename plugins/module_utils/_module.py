@@ -23,11 +23,54 @@ class Failed(StowageError):
         self.result = result
 
 
-def run(body: t.Callable[[t.Dict[str, t.Any], bool], Result], **spec: t.Any) -> None:
-    """Run ``body(params, check_mode)``; every StowageError becomes the task's ``msg``."""
-    module = AnsibleModule(supports_check_mode=True, **spec)
+class _Module(AnsibleModule):
+    def add_path_info(self, kwargs: Result) -> None:
+        """Ansible adds what it sees of a result's ``path``; what the module itself says of it counts more, such as a folder's size."""
+        said = dict(kwargs)
+        super().add_path_info(kwargs)
+        kwargs.update(said)
+
+
+class FileAttributes:
+    """mode, owner, group and their kin (``ansible.builtin.files``), as the task gave them, of a file or folder.
+
+    Raises nothing: what cannot be done ends the module, as in Ansible's own.
+    """
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+
+    def differences(self, path: str) -> t.Tuple[Result, Result]:
+        """What is not as it shall be, before and after; nothing is changed."""
+        diff: t.Dict[str, Result] = {}
+        check_mode, self._module.check_mode = self._module.check_mode, True
+        try:
+            self._module.set_fs_attributes_if_different(self._wished(path), False, diff)
+        finally:
+            self._module.check_mode = check_mode
+        return diff.get("before", {}), diff.get("after", {})
+
+    def settle(self, path: str) -> None:
+        """Make it so."""
+        self._module.set_fs_attributes_if_different(self._wished(path), False)
+
+    def replace(self, temporary: str, path: str) -> None:
+        """Put a file in the place of another by one rename; mode and owner of the old one stay, a new one's are the umask's."""
+        self._module.atomic_move(temporary, path, unsafe_writes=self._module.params["unsafe_writes"])
+
+    def _wished(self, path: str) -> Result:
+        return self._module.load_file_common_arguments(self._module.params, path=path)
+
+
+def run(body: t.Callable[..., Result], **spec: t.Any) -> None:
+    """Run ``body(params, check_mode)``; every StowageError becomes the task's ``msg``.
+
+    With ``add_file_common_args`` the body gets FileAttributes as its third argument.
+    """
+    module = _Module(supports_check_mode=True, **spec)
+    more = [FileAttributes(module)] if spec.get("add_file_common_args") else []
     try:
-        result = body(module.params, module.check_mode)
+        result = body(module.params, module.check_mode, *more)
     except Failed as error:
         module.fail_json(msg=str(error), **error.result)
     except StowageError as error:

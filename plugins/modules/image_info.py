@@ -135,7 +135,7 @@ images:
       returned: success
       sample: true
     created:
-      description: When it was built, as its config says; null if it does not say.
+      description: When it was built, as its config says; if it does not say, null, or on Podman the time when it was asked.
       type: str
       returned: success
       sample: "2026-04-22T09:14:03.118204561Z"

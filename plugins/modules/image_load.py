@@ -183,9 +183,9 @@ import tempfile
 import typing as t
 
 from ..module_utils._engine.discover import connect
-from ..module_utils._errors import InvalidInput
+from ..module_utils._errors import InvalidInput, StagingError
 from ..module_utils._flow.load import Archived, Loader, Staged, perform
-from ..module_utils._flow.staging import Staging, default_root
+from ..module_utils._flow.staging import FOLDER, Staging, default_root
 from ..module_utils._module import concluded, run
 from ..module_utils._oci.archive import Archive, select
 from ..module_utils._options import LOAD
@@ -193,15 +193,19 @@ from ..module_utils._plan.load import Wanted, want
 
 
 def body(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any]:
-    if params["remote_src"]:
-        return from_host(params, check_mode)
-    if params["wish"] is None:
+    if not params["remote_src"] and params["wish"] is None:
         raise InvalidInput("src is on the controller, and image_load was called as a plain module: call it as a task, stowage.oci.image_load")
-    return from_controller(params, params["wish"], check_mode)
+    try:
+        if params["remote_src"]:
+            return from_host(params, check_mode)
+        return from_controller(params, params["wish"], check_mode)
+    except OSError as error:
+        where = error.filename or params["staging_dir"] or FOLDER
+        raise StagingError("%s: %s: give blobs another place with staging_dir" % (where, error.strerror or error)) from None
 
 
 def from_host(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any]:
-    scratch = tempfile.mkdtemp(prefix="stowage.oci-", dir=params["staging_dir"] or "/var/tmp")
+    scratch = tempfile.mkdtemp(prefix="stowage.oci-", dir=params["staging_dir"] or FOLDER)
     try:
         archive = Archive(params["src"], os.path.join(scratch, "expanded"))
         wishes = want(select(archive, params["images"]), params["names"], archive.where)

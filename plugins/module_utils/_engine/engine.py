@@ -28,7 +28,8 @@ class Loaded(t.NamedTuple):
 class Engine:
     """Connected on creation; raises EngineNotFound or EngineDenied.
 
-    ``store`` is ``classic`` (graph driver), ``containerd`` or ``podman``; ``api`` the (major, minor) of its API.
+    ``store`` is ``classic`` (graph driver), ``containerd`` or ``podman``; ``api`` the (major, minor) of its API,
+    ``libpod`` that of Podman, else (0, 0).
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -36,11 +37,12 @@ class Engine:
         self.url = transport.url
         with self._checked("GET", "/_ping") as answer:
             answer.read()
-            self.libpod = answer.headers.get("Libpod-Api-Version")
+            libpod = answer.headers.get("Libpod-Api-Version")
+            self.libpod = _version(libpod or "0")
             self.api = _version(answer.headers.get("Api-Version") or "1.41")
         self.info: t.Dict[str, t.Any] = self._json("GET", "/info")
         status = dict((pair[0], pair[1]) for pair in self.info.get("DriverStatus") or [] if len(pair) == 2)
-        if self.libpod:
+        if libpod:
             self.store = PODMAN
         else:
             self.store = CONTAINERD if status.get("driver-type") == "io.containerd.snapshotter.v1" else CLASSIC
@@ -80,6 +82,15 @@ class Engine:
 
     def history(self, name: str) -> t.List[t.Dict[str, t.Any]]:
         return self._json("GET", "/images/%s/history" % _quoted(name)) or []
+
+    def digest(self, image_id: str) -> t.Optional[str]:
+        """Of an image that Podman has, the digest of the manifest or index as which it came: inspect lists all, and not which it
+        was. None where the engine has no such call (Docker), or no such image.
+        """
+        if self.store != PODMAN:
+            return None
+        with self.transport.request("GET", "/v4.0.0/libpod/images/%s/json" % _quoted(image_id.partition(":")[2])) as answer:
+            return self._ok(answer).json().get("Digest") if answer.status != 404 else None
 
     def containers(self) -> t.List[t.Dict[str, t.Any]]:
         """Summaries of all containers, running or not."""
@@ -205,5 +216,5 @@ def _platform_query(platform: _platform.Platform) -> str:
 
 
 def _version(text: str) -> t.Tuple[int, int]:
-    major, _dot, minor = text.partition(".")
-    return int(major), int(minor or 0)
+    major, minor = (text + ".0").split(".")[:2]
+    return int(major), int(minor)

@@ -171,12 +171,11 @@ class Transport:
                 if not chunked:
                     raise
             return Response(connection, connection.getresponse(), self.url)
-        except ssl.SSLError as error:
-            # With TLS 1.3 an engine refuses a certificate only after the handshake.
-            connection.close()
-            raise self._no_tls(error) from None
         except (OSError, http.client.HTTPException) as error:
             connection.close()
+            if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+                # With TLS 1.3 an engine refuses a client's certificate only after the handshake.
+                raise self._no_tls(error) from None
             raise EngineError(
                 "the engine at %s broke off during %s %s (%s): see whether it still runs, and run again"
                 % (self.url, method, path.partition("?")[0], _why(error))

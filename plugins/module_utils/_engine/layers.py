@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .._errors import EngineError
 from .._oci import image as _image
 from .._oci.digest import Digest
 from .._oci.holdings import described
+from .engine import PODMAN, Engine
 
 History = t.Sequence[t.Mapping[str, t.Any]]
 
@@ -35,11 +37,26 @@ class LocalLayer(t.NamedTuple):
     command: t.Optional[str]
 
 
-def layers(document: t.Mapping[str, t.Any], history: History) -> t.Tuple[LocalLayer, ...]:
+def history(engine: Engine, image_id: str) -> t.Optional[History]:
+    """The history of an image, newest first; None if it is gone. Raises EngineError.
+
+    Podman 4 breaks down (HTTP 500) over an entry without a time: that is no history.
+    """
+    try:
+        return engine.history(image_id)
+    except EngineError:
+        if not engine.inspect(image_id):
+            return None
+        if engine.store == PODMAN:
+            return []
+        raise
+
+
+def layers(document: t.Mapping[str, t.Any], past: History) -> t.Tuple[LocalLayer, ...]:
     """Lowest first, from an engine's inspect and history; none for a half-loaded image."""
     diff_ids = [Digest(diff_id) for diff_id in (document.get("RootFS") or {}).get("Layers") or []]
     blobs = described((document.get("Descriptor") or {}).get("annotations"))
-    entries: t.Sequence[t.Optional[t.Mapping[str, t.Any]]] = matched(history, len(diff_ids)) or [None] * len(diff_ids)
+    entries: t.Sequence[t.Optional[t.Mapping[str, t.Any]]] = matched(past, len(diff_ids)) or [None] * len(diff_ids)
     return tuple(
         LocalLayer(
             diff_id,
@@ -52,12 +69,12 @@ def layers(document: t.Mapping[str, t.Any], history: History) -> t.Tuple[LocalLa
     )
 
 
-def matched(history: History, number: int) -> t.Optional[t.List[t.Mapping[str, t.Any]]]:
+def matched(past: History, number: int) -> t.Optional[t.List[t.Mapping[str, t.Any]]]:
     """The ``number`` entries that made layers, oldest first; None if it is not certain which they are.
 
-    ``history`` is the engine's, newest first. An entry with a size made a layer; one without may have, if its instruction can.
+    ``past`` is the engine's history, newest first. An entry with a size made a layer; one without may have, if its instruction can.
     """
-    entries = list(reversed(history))
+    entries = list(reversed(past))
     sized = [entry for entry in entries if entry.get("Size")]
     able = [entry for entry in entries if entry.get("Size") or not _METADATA.match(entry.get("CreatedBy") or "")]
     return next((found for found in (sized, able, entries) if len(found) == number), None)

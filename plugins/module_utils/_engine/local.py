@@ -7,7 +7,8 @@
     containerd   the manifest's or index's     = image_id                          only of images that we loaded
     podman       the config's digest           of the pull, the load or the build  = image_id
 
-Podman lists every digest under every name of an image, whichever repository it came from.
+Podman lists every digest under every name of an image, whichever repository it came from, and finds an image by its digest
+under any name.
 """
 
 from __future__ import annotations
@@ -56,30 +57,34 @@ def local(engine: Engine, name: t.Union[str, Reference, Named]) -> t.Optional[Lo
         reference = name.reference
         document = engine.inspect("%s@%s" % (reference.name, reference.digest) if reference.digest else str(reference))
         if document:
-            return of_inspect(document, engine.store, reference)
+            return of_inspect(dict(document, Digest=engine.digest(document["Id"])), engine.store, reference)
     if name.image_id:
         document = engine.inspect(name.image_id)
         # An engine may take hex digits for the short name of another repository.
         if document and _named.is_id(name, document["Id"]):
-            return of_inspect(document, engine.store)
+            return of_inspect(dict(document, Digest=engine.digest(document["Id"])), engine.store)
     return None
 
 
 def of_inspect(document: t.Mapping[str, t.Any], store: str, reference: t.Optional[Reference] = None) -> LocalImage:
     """From an engine's ``GET /images/{name}/json``, or from its list, which shows no layers; ``reference`` says whose digest
     is wanted. Without one the digest is that of all the image's repositories, or null if they differ.
+
+    Of the digests of a Podman image the first is taken, unless the document has a ``Digest`` (its list, ``Engine.digest``).
     """
     image_id = Digest(document["Id"])
     tags, digests = _references(document.get("RepoTags")), _references(document.get("RepoDigests"))
     rootfs = document.get("RootFS") or {}
     annotation = ((document.get("Descriptor") or {}).get("annotations") or {}).get(CONFIG_KEY)
+    repo_digests = tuple(dict.fromkeys("%s@%s" % (each.name, each.digest) for each in digests + tags if each.digest))
+    got = document.get("Digest") or (repo_digests[0].partition("@")[2] if repo_digests else None)
     image = LocalImage(
         image_id=image_id,
-        digest=None,
+        digest=Digest(got) if got else None,
         config_digest=image_id if store != CONTAINERD else Digest(annotation) if annotation else None,
         diff_ids=tuple(map(Digest, rootfs.get("Layers") or ())),
         repo_tags=tuple(str(tag) for tag in tags if not tag.digest),
-        repo_digests=tuple(dict.fromkeys("%s@%s" % (each.name, each.digest) for each in digests + tags if each.digest)),
+        repo_digests=repo_digests,
         platform=_platform.normalise(document.get("Os") or "", document.get("Architecture") or "", document.get("Variant") or ""),
         complete=store != CONTAINERD or "Type" in rootfs,
     )
@@ -92,23 +97,16 @@ def digest_as(image: LocalImage, store: str, reference: t.Optional[Reference]) -
         return reference.digest
     if store == CONTAINERD:
         return image.image_id
-    digests = image.repo_digests
-    if reference and store != PODMAN:
-        digests = tuple(text for text in digests if text.startswith(reference.name + "@"))
+    if store == PODMAN:
+        return image.digest
+    digests = [text for text in image.repo_digests if not reference or text.startswith(reference.name + "@")]
     found = list(dict.fromkeys(text.partition("@")[2] for text in digests))
-    # Of an index and its manifest Podman names the one first that was pulled.
-    return Digest(found[0]) if found and (reference or store == PODMAN or len(found) == 1) else None
+    return Digest(found[0]) if found and (reference or len(found) == 1) else None
 
 
 def tags(engine: Engine) -> t.List[str]:
     """All references by which the host has an image, canonical."""
     return [tag for summary in engine.images() for tag in of_inspect(summary, engine.store).repo_tags]
-
-
-def untagged_digests(engine: Engine, image: LocalImage) -> t.Tuple[str, ...]:
-    """What ``repo_digests`` will begin with once a Podman image without a name has one: only the list of images tells."""
-    found = [summary.get("Digest") for summary in engine.images() if summary["Id"] == image.image_id]
-    return tuple("@%s" % digest for digest in found if digest)
 
 
 def documents(engine: Engine, image_ids: t.Iterable[str], parallel: int) -> t.Dict[str, t.Dict[str, t.Any]]:

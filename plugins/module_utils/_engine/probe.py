@@ -11,25 +11,29 @@ from __future__ import annotations
 import http.server
 import secrets
 import socket
+import socketserver
 import threading
 import typing as t
 
-from .._errors import ArchiveError, EngineError
+from .._errors import ArchiveError, StowageError
 from .._oci import manifest as _manifest
 from .._oci import platform as _platform
-from .._oci.manifest import Descriptor, Index, Manifest
+from .._oci.manifest import Descriptor, Manifest
 from .._oci.reference import parse as parse_reference
 from .engine import Engine
 
 
-class _Registry(http.server.ThreadingHTTPServer):
-    """Has every blob, keeps every manifest."""
+class _Registry(socketserver.ThreadingTCPServer):
+    """Has every blob, keeps every manifest. Not an HTTPServer, which would look up the name of its address."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.manifests: t.List[t.Tuple[bytes, str]] = []
+
+    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
+        """Who talks nonsense to us is no engine, and no business of the user's."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -75,10 +79,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def blobs(engine: Engine, image_id: str, platform: _platform.Platform) -> t.List[Descriptor]:
     """The engine's own descriptors of an image's layers, lowest first; empty where it does not tell.
 
-    It does not where the engine cannot reach our loopback (another host, a rootless engine's own network), or where the
-    image is incomplete. Tags the image for a moment with a name of 127.0.0.1, and takes that tag away.
+    It does not where the engine cannot reach our loopback (a rootless engine's own network), or where the image is
+    incomplete; an engine on another machine is not asked, for there our port is somebody else's. Tags the image for a
+    moment with a name of 127.0.0.1, and takes that tag away: an image that has no other name would go with it.
     """
-    server = _Registry()
+    if not engine.transport.near:
+        return []
+    try:
+        server = _Registry()
+    except OSError:
+        return []
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -89,7 +99,7 @@ def blobs(engine: Engine, image_id: str, platform: _platform.Platform) -> t.List
         finally:
             engine.remove(str(name))
         return _layers(server.manifests)
-    except EngineError:
+    except StowageError:
         return []
     finally:
         server.shutdown()
@@ -98,11 +108,13 @@ def blobs(engine: Engine, image_id: str, platform: _platform.Platform) -> t.List
 
 
 def _layers(manifests: t.Iterable[t.Tuple[bytes, str]]) -> t.List[Descriptor]:
+    """Of the one image among them; Docker before 28 pushes every platform of an index, and then it is open which is meant."""
+    found = []
     for raw, media_type in manifests:
         try:
-            found: t.Union[Manifest, Index] = _manifest.parse(raw, "push probe", media_type)
+            manifest = _manifest.parse(raw, "push probe", media_type)
         except ArchiveError:
             continue
-        if isinstance(found, Manifest):
-            return list(found.layers)
-    return []
+        if isinstance(manifest, Manifest) and not manifest.artifact:
+            found.append(list(manifest.layers))
+    return found[0] if len(found) == 1 else []

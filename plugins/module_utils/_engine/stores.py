@@ -4,23 +4,42 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import typing as t
 
+from .._errors import InvalidReference
 from .._oci import image as _image
-from .._oci.holdings import ChainHoldings, DescriptorHoldings, DiffIdHoldings, Holdings, described
-from .._oci.manifest import Descriptor
-from . import probe
+from .._oci import reference as _reference
+from .._oci.holdings import ChainHoldings, DescriptorHoldings, DiffIdHoldings, Holdings, noted
+from .._oci.manifest import OCI_LAYER, Descriptor
+from . import local, probe
 from .engine import CLASSIC, CONTAINERD, PODMAN, Engine
 
 Inspects = t.List[t.Dict[str, t.Any]]
 
+PARALLEL = 8
+"""Calls at once; more do not make an engine answer sooner (engines.md of the design, section 6)."""
+
+_STRIKES = 2
+"""Push probes that come to nothing before no more are tried: then this engine does not reach our loopback."""
+
 
 def survey(engine: Engine) -> Inspects:
-    """Inspect every image, eight at a time; one that vanishes meanwhile is left out."""
-    ids = list(dict.fromkeys(str(summary["Id"]) for summary in engine.images(every=engine.store == CLASSIC)))
-    with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
-        return [document for document in pool.map(engine.inspect, ids) if document]
+    """The inspect of every image, or as much of it as matters here; one that vanishes meanwhile is left out.
+
+    What we loaded into the containerd store tells its layers in the list of images, which saves an inspect for each.
+    """
+    summaries = {str(summary["Id"]): summary for summary in engine.images(every=engine.store != CONTAINERD)}
+    told = {image_id: document for image_id, document in ((key, _told(summary)) for key, summary in summaries.items()) if document}
+    told.update(local.documents(engine, [image_id for image_id in summaries if image_id not in told], PARALLEL))
+    return list(told.values())
+
+
+def _told(summary: t.Mapping[str, t.Any]) -> t.Optional[t.Dict[str, t.Any]]:
+    """None for an image that is not ours, and for one whose blobs are not all there: it has its bare ID for a RepoDigest."""
+    layers = noted((summary.get("Descriptor") or {}).get("annotations"))
+    if not layers or summary["Id"] in (summary.get("RepoDigests") or []):
+        return None
+    return dict(summary, RootFS={"Layers": [diff_id for diff_id, _descriptor in layers]})
 
 
 def holdings(engine: Engine, inspects: Inspects, wanted: t.Iterable[str]) -> Holdings:
@@ -36,17 +55,40 @@ def holdings(engine: Engine, inspects: Inspects, wanted: t.Iterable[str]) -> Hol
 def _descriptors(engine: Engine, inspects: Inspects, wanted: t.Set[str]) -> t.Dict[str, Descriptor]:
     """From our annotations; what they leave open is asked by push probes, of as few images as cover it."""
     known: t.Dict[str, Descriptor] = {}
-    for document in inspects:
-        known.update(described((document.get("Descriptor") or {}).get("annotations")))
-    by_use = sorted(inspects, key=lambda document: -len(wanted.intersection(_diff_ids(document))))
-    for document in by_use:
+    whole = [document for document in inspects if _diff_ids(document)]
+    for document in whole:
+        known.update(noted((document.get("Descriptor") or {}).get("annotations")))
+    strikes = 0
+    for document in sorted(whole, key=lambda document: -len(wanted.intersection(_diff_ids(document)))):
         diff_ids = _diff_ids(document)
-        if not wanted.intersection(diff_ids).difference(known):
+        if not wanted.intersection(diff_ids).difference(known) or not _survives(engine, document):
             continue
-        layers = probe.blobs(engine, str(document["Id"]), engine.platform)
+        layers = probe.blobs(engine, str(document["Id"]), local.of_inspect(document, engine.store).platform)
         if len(layers) == len(diff_ids):
             known.update((diff_id, layer) for diff_id, layer in zip(diff_ids, layers) if diff_id not in known)
+            strikes = 0
+        else:
+            strikes += 1
+        if strikes == _STRIKES:
+            break
     return known
+
+
+def _survives(engine: Engine, document: t.Mapping[str, t.Any]) -> bool:
+    """Whether an image stays as it is when a tag is given to it and taken away.
+
+    Docker deletes an image with its last name, and with any name those that are not in canonical form, which a load can
+    leave behind; no look-up finds these.
+    """
+    names = (document.get("RepoTags") or []) or (document.get("RepoDigests") or [])
+    return bool(names) and all(_found(engine, name) == document["Id"] for name in names)
+
+
+def _found(engine: Engine, name: str) -> t.Optional[str]:
+    try:
+        return str((engine.inspect(str(_reference.parse(name))) or {}).get("Id"))
+    except InvalidReference:
+        return None
 
 
 def loaded_id(store: str, config_digest: str, manifest_digest: str) -> str:
@@ -57,6 +99,13 @@ def loaded_id(store: str, config_digest: str, manifest_digest: str) -> str:
 def expands(engine: Engine, media_type: str) -> bool:
     """Whether a layer of this type must reach this engine uncompressed: Docker reads zstd from API 1.42 on."""
     return media_type.endswith(("+xz", "+bzip2")) or (media_type.endswith("+zstd") and engine.store == CLASSIC and engine.api < (1, 42))
+
+
+def described(engine: Engine, layer: Descriptor) -> Descriptor:
+    """How a layer that is sent is spoken of: Podman 4 reads zstd, whatever its type, and saves no image that speaks of it."""
+    if engine.store == PODMAN and engine.libpod < (5, 0) and layer.media_type.endswith("+zstd"):
+        return layer._replace(media_type=OCI_LAYER)
+    return layer
 
 
 def _diff_ids(document: t.Mapping[str, t.Any]) -> t.List[str]:

@@ -42,7 +42,8 @@ class EngineSource:
         image = _local.of_inspect(document, self._engine.store, reference)
         if not image.complete:
             raise EngineError("%s: the engine at %s has only a part of this image: load or pull it again" % (reference.spelling, self._engine.url))
-        return Sought(reference, image.image_id, choose(self._platforms, self._offers(document, image), reference.spelling, self._where))
+        offers = choose(self._platforms, self._offers(document, image), reference.spelling, "the engine at %s" % self._engine.url)
+        return Sought(reference, image.image_id, image.digest, image.config_digest, offers)
 
     def _offers(self, document: t.Mapping[str, t.Any], image: _local.LocalImage) -> t.List[Offer]:
         if self._engine.store != CONTAINERD:
@@ -114,14 +115,11 @@ def _member(image: Sought, archive: Archive) -> t.Optional[bundle.Member]:
             if any(offer.manifest == variant.manifest.digest if offer.manifest else offer.serves(variant) for offer in image.offers)
         ]
         if len(found) == len(image.offers):
-            return bundle.Member(image.name, tuple(found), _index(archive, str(image.image_id)))
+            # The ID is a config's or manifest's where it is not an index's.
+            plain = {digest for there in found for digest in (there.config.digest, there.manifest.digest)}
+            raw = archive.document(str(image.image_id)) if image.image_id not in plain else None
+            return bundle.Member(image.name, tuple(found), t.cast(Index, _manifest.parse(raw, image.name)) if raw else None)
     return None
-
-
-def _index(archive: Archive, digest: str) -> t.Optional[Index]:
-    raw = archive.document(digest)
-    found = _manifest.parse(raw, digest) if raw else None
-    return found if isinstance(found, Index) else None
 
 
 def _layers(member: bundle.Member, archive: Archive) -> t.List[str]:

@@ -14,7 +14,7 @@ from .._module import side_by_side
 from .._oci import image as _image
 from .._oci import named as _named
 from .._oci.named import Named
-from .._plan.info import Storage, file_system, shared_with, weaknesses
+from .._plan.info import ABSENT, FOUND, Storage, file_system, shared_with, weaknesses
 
 Result = t.Dict[str, t.Any]
 
@@ -22,9 +22,12 @@ _MANAGED = "/run/containerd/containerd.sock"
 """Where the containerd of the system listens; a dockerd that starts its own has it elsewhere."""
 
 
+_NO_TIME = ("", "0001-01-01T00:00:00Z")
+
+
 class _Wanted(t.NamedTuple):
     spelling: str
-    image: LocalImage
+    image: t.Optional[LocalImage]
 
 
 class Info:
@@ -36,7 +39,10 @@ class Info:
         summaries = {str(summary["Id"]): summary for summary in engine.images(every=True)}
         self._documents = _local.documents(engine, summaries, parallel)
         self._sizes = {image_id: summary.get("Size") for image_id, summary in summaries.items()}
-        self._images = {image_id: _local.of_inspect(document, engine.store) for image_id, document in self._documents.items()}
+        self._images = {
+            image_id: _local.of_inspect(dict(document, Digest=summaries[image_id].get("Digest")), engine.store)
+            for image_id, document in self._documents.items()
+        }
         chains = {image_id: _image.chain_ids(image.diff_ids) for image_id, image in self._images.items()}
         self._shared = shared_with(chains, {image_id: sorted(image.repo_tags) for image_id, image in self._images.items()})
         parents = {"sha256:" + str(summary.get("ParentId") or "").rpartition(":")[2] for summary in summaries.values()}
@@ -44,40 +50,42 @@ class Info:
 
     def __call__(self, names: t.Optional[t.Sequence[str]]) -> Result:
         """The task's result for these images, or for all but the intermediate ones of the classic builder."""
-        missing = []
         if names is None:
             images = [image for image_id, image in self._images.items() if image_id not in self._between]
-            wanted = sorted(_Wanted(min(image.repo_tags or (image.image_id,)), image) for image in images)
+            found = [(min(image.repo_tags or (image.image_id,)), t.cast(t.Optional[LocalImage], image)) for image in images]
+            found.sort(key=lambda one: one[0])
         else:
             found = [(name, self._find(_named.parse(name))) for name in names]
-            wanted = [_Wanted(name, image) for name, image in found if image]
-            missing = [name for name, image in found if not image]
-        result = side_by_side(self._entry, wanted, self._parallel, lambda one: one.spelling)
-        return dict(result, missing=missing, **self._host())
+        result = side_by_side(self._entry, [_Wanted(*one) for one in found], self._parallel, lambda one: one.spelling)
+        missing = [entry["reference"] for entry in result["images"] if entry["action"] == ABSENT]
+        result["images"] = [entry for entry in result["images"] if entry["action"] != ABSENT]
+        return dict(result, missing=missing if names is not None else [], **self._host())
 
     def _find(self, name: Named) -> t.Optional[LocalImage]:
         image = _local.local(self._engine, name)
         return image if image and image.image_id in self._documents else None
 
     def _entry(self, wanted: _Wanted) -> Result:
+        past = _layers.history(self._engine, wanted.image.image_id) if wanted.image else None
+        if wanted.image is None or past is None:
+            return {"reference": wanted.spelling, "changed": False, "action": ABSENT}
         image, document = wanted.image, self._documents[wanted.image.image_id]
         shared = self._shared[image.image_id]
-        layers = _layers.layers(document, self._engine.history(image.image_id))
         return {
             "reference": wanted.spelling,
             "image_id": image.image_id,
             "digest": image.digest,
             "config_digest": image.config_digest,
             "changed": False,
-            "action": "found",
+            "action": FOUND,
             "tags": sorted(image.repo_tags),
             "digests": sorted(image.repo_digests),
             "platform": str(image.platform) if image.complete else None,
             "complete": image.complete,
-            "created": document.get("Created"),
+            "created": document.get("Created") if document.get("Created") not in _NO_TIME else None,
             "size": self._sizes.get(image.image_id),
             "labels": (document.get("Config") or {}).get("Labels") or {},
-            "layers": [dict(layer._asdict(), shared_with=shared[layer.chain_id]) for layer in layers],
+            "layers": [dict(layer._asdict(), shared_with=shared[layer.chain_id]) for layer in _layers.layers(document, past)],
         }
 
     def _host(self) -> Result:

@@ -8,7 +8,7 @@ Where it is not, everything is sent once.
 
 from __future__ import annotations
 
-import concurrent.futures
+import contextlib
 import io
 import os
 import typing as t
@@ -16,12 +16,12 @@ import typing as t
 from .._engine import local as _local
 from .._engine import stores
 from .._engine.engine import CONTAINERD, Engine
-from .._errors import EngineError, StowageError, TagMoved
+from .._errors import ArchiveError, BlobMismatch, EngineError, StagingError, StowageError, TagMoved
 from .._oci import holdings, thin
 from .._oci import manifest as _manifest
 from .._oci import platform as _platform
 from .._oci.archive import Archive
-from .._oci.digest import CHUNK, Verified, drain
+from .._oci.digest import CHUNK, Digest, Verified, drain, hashing
 from .._oci.files import Extent, expand
 from .._oci.manifest import OCI_LAYER, Descriptor, Manifest
 from .._oci.reference import Reference
@@ -34,10 +34,15 @@ Result = t.Dict[str, t.Any]
 
 
 class Source(t.Protocol):
-    """Where the host finds blobs: what was staged, or an archive of its own."""
+    """Where the host finds blobs: what was staged, or an archive of its own. ``sent`` are digests of what came in this run."""
+
+    sent: t.Container[str]
 
     def lacks(self, needs: t.Sequence[Need]) -> t.List[Result]:
-        """What must come from the controller first; everything else is verified when this returns."""
+        """What must come from the controller first; everything else is verified when this returns.
+
+        Raises ArchiveError if a blob is damaged where it comes from, or is nowhere.
+        """
 
     def reader(self, digest: str) -> t.ContextManager[t.Any]:
         """A stream of a blob that ``lacks`` was asked about."""
@@ -47,32 +52,46 @@ class Source(t.Protocol):
 
 
 class Staged:
-    """Blobs in the staging folder; ``sizes`` are those of expanded ones, told by the controller."""
+    """Blobs in the staging folder; ``sizes``, told by the controller, are those of the blobs that it has sent."""
 
     def __init__(self, staging: Staging, sizes: t.Mapping[str, int]) -> None:
         self._staging = staging
-        self._sizes = sizes
+        self._damaged: t.Dict[str, BlobMismatch] = {}
+        self.sent = sizes
         self.reader = staging.open
         self.size = staging.size
 
     def lacks(self, needs: t.Sequence[Need]) -> t.List[Result]:
+        if needs:
+            self._staging.check()
         missing = []
         for need in needs:
-            size = self._sizes.get(need.digest) if need.size is None else need.size
-            staged = self._staging.stock(need.digest, size, need.what)
+            size = self.sent.get(need.digest) if need.size is None else need.size
+            staged = self._stock(need, size)
             if staged != size:
                 missing.append(dict(need._asdict(), staged=staged))
         return missing
+
+    def _stock(self, need: Need, size: t.Optional[int]) -> int:
+        """A damaged blob is forgotten at once, and yet must not be asked for again."""
+        if need.digest in self._damaged:
+            raise self._damaged[need.digest]
+        try:
+            return self._staging.stock(need.digest, size, need.what)
+        except BlobMismatch as error:
+            self._damaged[need.digest] = error
+            raise
 
 
 class Archived:
     """Blobs of an archive on this host; ``scratch`` takes what has to be expanded."""
 
+    sent: t.Container[str] = ()
+
     def __init__(self, archive: Archive, scratch: str) -> None:
         self._archive = archive
         self._scratch = scratch
         self._extents: t.Dict[str, Extent] = {}
-        self._documents: t.Dict[str, bytes] = {}
 
     def lacks(self, needs: t.Sequence[Need]) -> t.List[Result]:
         fresh = [need for need in needs if need.digest not in self._extents and self._archive.document(need.digest) is None]
@@ -105,7 +124,8 @@ class Loader:
     """One run on one host.
 
     ``seen`` is what the references named when the controller last asked; a reference that names something else by now was
-    moved by somebody else. ``distrusted`` are config digests of images that a thin load did not bring.
+    moved by somebody else. ``distrusted`` are config digests of images that a thin load did not bring. ``failed`` has the
+    entries, by label, of images that failed; they do not stop the others.
     """
 
     def __init__(
@@ -119,32 +139,59 @@ class Loader:
         self._engine = engine
         self.source = source
         self._platform = _platform.parse(platform) if platform else None
-        self._seen = seen
+        self.seen = dict(seen or {})
         self.distrusted = set(distrusted)
-        self.failed: t.List[Result] = []
+        self.failed: t.Dict[str, Result] = {}
+        self._named: t.Dict[str, t.Optional[Local]] = {}
+        self._documents: t.Dict[str, t.Dict[str, t.Any]] = {}
+        self._expanded: t.Dict[str, Descriptor] = {}
+        self._done: t.Dict[str, t.Dict[str, t.Optional[str]]] = {}
+
+    def prepare(self, wishes: t.Sequence[Wanted]) -> t.Tuple[t.List[Step], t.List[Result]]:
+        """The plan, and what must come from the controller first."""
+        steps = self.plan(wishes)
+        try:
+            missing = self.source.lacks(needs(steps))
+        except ArchiveError:
+            for step in steps:
+                with self.alone(step.wanted):
+                    self.source.lacks(needs([step]))
+            sound = [wanted for wanted in wishes if wanted.label not in self.failed]
+            if len(sound) == len(wishes):
+                raise
+            # Planned anew, for what they were to share with an image that failed does not come.
+            return self.prepare(sound)
+        for step in steps:
+            self.seen.update((text, here.image_id if here else None) for text, here in self._locals(step.wanted))
+        return steps, missing
+
+    @contextlib.contextmanager
+    def alone(self, wanted: Wanted) -> t.Iterator[None]:
+        """Let an image fail without the others."""
+        try:
+            yield
+        except StowageError as error:
+            self.failed[wanted.label] = failed(wanted.label, error)
 
     def plan(self, wishes: t.Sequence[Wanted]) -> t.List[Step]:
-        """Raises TagMoved if somebody else moved a reference since ``seen``; an image that fits no platform fails alone."""
+        """Without images that fit no platform, and those one of whose references somebody else moved: they have failed."""
         images: t.List[t.Tuple[Wanted, Variant]] = []
         for wanted in wishes:
-            try:
+            with self.alone(wanted):
                 images.append((wanted, choose(wanted, self._engine.platform, self._platform)))
-            except StowageError as error:
-                self.failed.append(failed(wanted.label, error))
-        named = self._named(images)
-        present = self._present(images, named)
-        diff_ids = [
-            diff_id
-            for wanted, variant in images
-            if variant.config.digest not in present and not any(here and here.same for here in map(named.get, wanted.references))
-            for diff_id in variant.diff_ids
-        ]
+        self._look(images)
+        for wanted, _variant in images:
+            with self.alone(wanted):
+                self._unmoved(wanted)
+        images = [(wanted, variant) for wanted, variant in images if wanted.label not in self.failed]
+        present = self._present(images)
+        unknown = [diff_id for _wanted, variant in images if variant.config.digest not in present for diff_id in variant.diff_ids]
         held = None
         if any(variant.config.digest not in present for _wanted, variant in images):
             survey = stores.survey(self._engine)
-            present.update(self._elsewhere(images, survey))
-            held = stores.holdings(self._engine, survey, diff_ids)
-        return plan(images, named, present, held, lambda media_type: stores.expands(self._engine, media_type), self.distrusted)
+            present.update(self._elsewhere(images, present, survey))
+            held = stores.holdings(self._engine, survey, unknown)
+        return plan(images, self._named, present, held, lambda media_type: stores.expands(self._engine, media_type), self.distrusted)
 
     def act(self, step: Step) -> t.Tuple[t.Optional[str], t.List[Result]]:
         """Do one step; the image's ID, or what is missing for a second, full load of it."""
@@ -161,48 +208,68 @@ class Loader:
                 return (None, missing) if missing else self.act(full)
         for text, before in step.moves:
             self._move(image_id, text, before)
+            self._done.setdefault(step.wanted.label, {})[text] = before
         return image_id, []
 
     # Facts
 
-    def _named(self, images: t.Sequence[t.Tuple[Wanted, Variant]]) -> t.Dict[str, t.Optional[Local]]:
-        asked = [(text, variant) for wanted, variant in images for text in wanted.references]
-
-        def ask(pair: t.Tuple[str, Variant]) -> t.Optional[Local]:
-            document = self._engine.inspect(parse_reference(pair[0]).tagged)
-            return Local(document["Id"], self._same(document, pair[1])) if document else None
-
-        with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
-            named = {text: found for (text, _variant), found in zip(asked, pool.map(ask, asked))}
-        for text, before in (self._seen or {}).items():
-            now = named.get(text)
-            if text in named and not (now and now.same) and (now.image_id if now else None) != before:
-                raise _moved(text, before, now.image_id if now else None)
-        return named
-
-    def _present(self, images: t.Sequence[t.Tuple[Wanted, Variant]], named: t.Mapping[str, t.Optional[Local]]) -> t.Dict[str, str]:
-        """By config digest, images that are here: under a wanted name, or under the ID that they would have."""
-        present = {}
+    def _look(self, images: t.Sequence[t.Tuple[Wanted, Variant]]) -> None:
+        """Learn what the references name now."""
+        names = {text: parse_reference(text).tagged for wanted, _variant in images for text in wanted.references}
+        documents = self._inspect(names.values())
         for wanted, variant in images:
-            here = next((here.image_id for here in map(named.get, wanted.references) if here and here.same), None)
-            if here is None:
-                document = self._engine.inspect(stores.loaded_id(self._engine.store, variant.config.digest, variant.manifest.digest))
-                here = document["Id"] if document and self._same(document, variant) else None
-            if here is not None:
-                present[variant.config.digest] = here
+            for text in wanted.references:
+                document = documents.get(names[text])
+                self._named[text] = Local(document["Id"], self._same(document, variant)) if document else None
+
+    def _locals(self, wanted: Wanted) -> t.List[t.Tuple[str, t.Optional[Local]]]:
+        return [(text, self._named[text]) for text in wanted.references]
+
+    def _unmoved(self, wanted: Wanted) -> None:
+        """Raises TagMoved if a reference names neither what it did when the controller last asked nor what it should."""
+        for text, here in self._locals(wanted):
+            now = here.image_id if here else None
+            if text in self.seen and now != self.seen[text] and not (here and here.same):
+                raise _moved(text, self.seen[text], now)
+
+    def _present(self, images: t.Sequence[t.Tuple[Wanted, Variant]]) -> t.Dict[str, str]:
+        """By config digest, images that are here: under a wanted name, or under the ID that they would have."""
+        present = {
+            variant.config.digest: here.image_id
+            for wanted, variant in images
+            for _text, here in self._locals(wanted)
+            if here and here.same
+        }
+        ids = {
+            stores.loaded_id(self._engine.store, variant.config.digest, variant.manifest.digest): variant
+            for _wanted, variant in images
+            if variant.config.digest not in present
+        }
+        for image_id, document in self._inspect(ids).items():
+            if self._same(document, ids[image_id]):
+                present[ids[image_id].config.digest] = document["Id"]
         return present
 
-    def _elsewhere(self, images: t.Iterable[t.Tuple[Wanted, Variant]], survey: stores.Inspects) -> t.Dict[str, str]:
-        """By config digest, images that are here under another name, in stores whose ID does not say which image it is."""
+    def _elsewhere(
+        self, images: t.Iterable[t.Tuple[Wanted, Variant]], present: t.Container[str], survey: stores.Inspects
+    ) -> t.Dict[str, str]:
+        """By config digest, images that are here under another name, in the store whose ID does not say which image it is."""
         return {
             variant.config.digest: document["Id"]
             for _wanted, variant in images
+            if self._engine.store == CONTAINERD and variant.config.digest not in present
             for document in survey
-            if self._engine.store == CONTAINERD and self._same(document, variant)
+            if self._same(document, variant)
         }
 
     def _same(self, document: t.Mapping[str, t.Any], variant: Variant) -> bool:
         return same(document, variant, by_content=self._engine.store == CONTAINERD)
+
+    def _inspect(self, names: t.Iterable[str]) -> t.Dict[str, t.Dict[str, t.Any]]:
+        """Documents by the name asked for; they are remembered by ID."""
+        found = _local.documents(self._engine, dict.fromkeys(names), stores.PARALLEL)
+        self._documents.update((document["Id"], document) for document in found.values())
+        return found
 
     # Acts
 
@@ -212,24 +279,41 @@ class Loader:
         manifest = thin.described(original, [self._describe(part) for part in step.parts])
         sent = [layer for layer, part in zip(manifest.layers, step.parts) if part.held is None]
         notes = holdings.annotations(variant.config.digest, variant.diff_ids, manifest.layers)
-        archive = thin.stream(manifest, self._bytes(variant.config.digest), sent, notes, self.source.reader)
+        archive = thin.stream(manifest, self._bytes(variant.config.digest), sent, notes, self._reader)
         error = self._engine.load(archive).error
         image_id = stores.loaded_id(self._engine.store, variant.config.digest, manifest.digest)
         document = self._engine.inspect(image_id)
         if error is None and document and document["Id"] == image_id and self._same(document, variant):
             return image_id
-        if document and self._engine.store == CONTAINERD:
+        if document and self._engine.store == CONTAINERD and not document.get("RepoTags"):
             self._engine.remove(image_id, force=True)
         raise _Doubt(error or ("it shows other layers than were sent" if document else "it reported success, and has no such image"))
 
     def _describe(self, part: Part) -> Descriptor:
         if part.held:
-            return part.held
-        return Descriptor(OCI_LAYER, part.layer.diff_id, self.source.size(part.blob)) if part.expand else part.layer.descriptor
+            # If an image before this one brought it expanded, its size was not known when that was planned.
+            return self._expanded.get(part.held.digest, part.held)
+        if not part.expand:
+            return stores.described(self._engine, part.layer.descriptor)
+        self._expanded[part.blob] = Descriptor(OCI_LAYER, part.blob, self.source.size(part.blob))
+        return self._expanded[part.blob]
 
-    def _bytes(self, digest: str) -> bytes:
-        with self.source.reader(digest) as stream:
-            return b"".join(iter(lambda: stream.read(CHUNK), b""))
+    @contextlib.contextmanager
+    def _reader(self, digest: str) -> t.Iterator[t.Any]:
+        try:
+            with self.source.reader(digest) as stream:
+                yield stream
+        except OSError as error:
+            raise StagingError("%s: cannot be read any more (%s): is something cleaning up?" % (error.filename or digest, error.strerror)) from None
+
+    def _bytes(self, digest: Digest) -> bytes:
+        with self._reader(digest) as stream:
+            data = b"".join(iter(lambda: stream.read(CHUNK), b""))
+        found = hashing(digest)
+        found.update(data)
+        if found.hexdigest() != digest.hex:
+            raise StagingError("%s: its bytes changed while they were used: is something else writing where they lie?" % digest)
+        return data
 
     def _move(self, image_id: str, text: str, before: t.Optional[str]) -> None:
         """Set a reference that names ``before``, or nothing; raises TagMoved if it names anything else by now."""
@@ -250,10 +334,12 @@ class Loader:
 
     # The report
 
-    def entry(self, step: Step, image_id: t.Optional[str]) -> Result:
-        """One entry of ``images``; with ``image_id`` None the step was planned and not done."""
+    def entry(self, step: Step, image_id: t.Optional[str], acted: bool) -> Result:
+        """One entry of ``images``; ``image_id`` is None where the image is not there."""
         references = list(step.wanted.references)
-        document = self._engine.inspect(image_id) if image_id else None
+        document = self._documents.get(image_id or "") if not acted else None
+        if image_id and not document:
+            document = self._engine.inspect(image_id)
         found = _local.of_inspect(document, self._engine.store) if document else None
         before = {"references": dict(step.moves)}
         after = {
@@ -274,12 +360,18 @@ class Loader:
         }
 
 
+    def half_done(self, step: Step) -> Result:
+        """What to say of an image that failed after some of its references had been set."""
+        before = self._done.get(step.wanted.label)
+        after = dict.fromkeys(before or (), str(step.variant.config.digest))
+        return {"changed": True, "diff": ({"references": before}, {"references": after})} if before else {}
+
+
 def _moved(text: str, expected: t.Optional[str], now: t.Optional[str]) -> TagMoved:
     return TagMoved(
         "%s: somebody else moved it from %s to %s while this task ran; it was left alone, and what was loaded stays: run again to set it"
         % (text, expected or "nothing", now or "nothing")
     )
-
 
 
 def perform(
@@ -290,44 +382,56 @@ def perform(
     ``done`` are entries, by reference, of what earlier rounds of the same task have changed. One image that fails does not
     stop the others and has its entry. Raises StagingError if what is missing finds no room.
     """
-    steps = loader.plan(wishes)
+    steps, missing = loader.prepare(wishes)
     wanted = needs(steps)
-    missing = loader.source.lacks(wanted)
-    if missing and staging:
-        staging.prepare(sum((need["size"] or 0) - need["staged"] for need in missing), check_mode)
-    entries = []
+    if staging and missing:
+        staging.prepare(_bytes_of(missing), check_mode)
     changed = dict(done)
+    entries = {}
     for step in steps:
-        label, image_id = step.wanted.label, step.image_id
-        if not check_mode and not missing:
-            try:
+        label, image_id, acts = step.wanted.label, step.image_id, not check_mode and not missing
+        if acts:
+            with loader.alone(step.wanted):
                 image_id, missing = loader.act(step)
-            except EngineError as error:
-                loader.failed.append(failed(label, error))
+                if staging and missing:
+                    staging.prepare(_bytes_of(missing), check_mode)
+            if label in loader.failed:
+                loader.failed[label].update(loader.half_done(step))
+                missing = []
                 continue
             if image_id and step.action != "kept":
-                changed[label] = loader.entry(step, image_id)
-        entries.append(changed.get(label) or loader.entry(step, image_id))
-    result: Result = dict(_balance(steps, wanted), entries=entries + loader.failed)
+                changed[label] = loader.entry(step, image_id, acted=True)
+        entries[label] = changed.get(label) or loader.entry(step, image_id, acted=False)
+    entries.update(loader.failed)
+    result: Result = dict(_balance(steps, wanted, loader.source.sent), entries=[entries[one.label] for one in wishes])
     if missing:
-        seen = {text: before for step in steps for text, before in step.moves}
         result["ask"] = {
             "missing": missing,
             "root": staging.root if staging else None,
-            "state": {"seen": seen, "distrusted": sorted(loader.distrusted), "done": list(changed.values())},
+            "state": {"seen": loader.seen, "distrusted": sorted(loader.distrusted), "done": list(changed.values())},
         }
     elif staging and not check_mode and not loader.failed:
-        staging.clear()
+        staging.clear(digest for step in steps for digest in _digests(step))
     return result
 
 
-def _balance(steps: t.Iterable[Step], wanted: t.Iterable[Need]) -> Result:
-    """Blobs of the wished images that the host has already, in number and bytes."""
-    blobs = {
-        blob.digest: blob.size
-        for step in steps
-        for blob in [step.variant.manifest, step.variant.config] + [layer.descriptor for layer in step.variant.layers]
-    }
-    for need in wanted:
-        blobs.pop(need.of, None)
+def _bytes_of(missing: t.Iterable[Result]) -> int:
+    return sum((need["size"] or 0) - need["staged"] for need in missing)
+
+
+def _digests(step: Step) -> t.List[str]:
+    """Of everything that may have been staged for an image."""
+    layers = [digest for layer in step.variant.layers for digest in (layer.descriptor.digest, layer.diff_id)]
+    return [step.variant.manifest.digest, step.variant.config.digest] + layers
+
+
+def _balance(steps: t.Iterable[Step], wanted: t.Iterable[Need], sent: t.Container[str]) -> Result:
+    """Blobs of the wished images that the host has without anybody's sending them, in number and bytes."""
+    needed = {need.of for need in wanted}
+    blobs = {}
+    for step in steps:
+        layers = [(layer.descriptor, layer.diff_id) for layer in step.variant.layers]
+        for blob, expanded in [(step.variant.manifest, ""), (step.variant.config, "")] + layers:
+            if blob.digest not in needed and blob.digest not in sent and expanded not in sent:
+                blobs[blob.digest] = blob.size
     return {"held_blobs": len(blobs), "held_bytes": sum(blobs.values())}

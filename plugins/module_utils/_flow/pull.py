@@ -70,13 +70,13 @@ class Puller:
         return entry
 
     def _decide(self, wish: Wish, local: t.Optional[Local]) -> t.Tuple[t.Union[Keep, Pull], t.Optional[Remote], t.Optional[Content]]:
-        """The plan, and what was asked for it: nothing where the host alone settles it, the content only where it may matter."""
+        """The plan, and what was asked for it: nothing where the host alone settles it, the content where the digest does not."""
         keep = settled(wish, local)
         if keep:
             return keep, None, None
         remote, content = self._ask(wish.reference), None
         plan = decide(wish, local, remote)
-        if isinstance(plan, Pull) and (self._engine.store != CONTAINERD or local or (self._platform and not remote.index)):
+        if isinstance(plan, Pull):
             content = self._content(wish.reference, remote)
             plan = decide(wish, local, remote, content)
         if plan == Pull("other_platform") and wish.reference.digest and self._engine.store == CLASSIC:
@@ -98,7 +98,9 @@ class Puller:
             if holder and holder.platform != after.platform:
                 after = after._replace(digests=after.digests | {digest})
         if after is None:
-            raise EngineError("%s: the engine at %s reported no error, and has no such image: look at its log" % (reference.spelling, self._engine.url))
+            raise EngineError(
+                "%s: the engine at %s reported no error, and has no such image: look at its log" % (reference.spelling, self._engine.url)
+            )
         plan = decide(wish, after, remote, content)
         if isinstance(plan, Pull):
             what, found = (digest, after.digest or after.image_id) if plan.reason == "other_digest" else (wish.platform or wish.host, after.platform)

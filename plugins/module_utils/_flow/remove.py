@@ -98,7 +98,8 @@ class Remover:
         for image_id in removal.gone:
             document = self._documents.get(image_id)
             if document:
-                sizes = {layer.chain_id: layer.size for layer in _layers.layers(document, self._engine.history(image_id))}
+                past = _layers.history(self._engine, image_id) or []
+                sizes = {layer.chain_id: layer.size for layer in _layers.layers(document, past)}
                 self._went[image_id] = Layers(sizes, int(document.get("Size") or 0) if self._engine.store == CONTAINERD else 0)
 
     def _freed(self) -> int:

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import stat
+import time
 import typing as t
 
 from .._errors import BlobMismatch, StagingError
@@ -21,6 +22,12 @@ from .._oci.digest import CHUNK, Verified, drain
 from .._oci.files import Extent, room
 
 PIECE = re.compile(r"(\d{15})-(\d+)-([0-9a-f]{64})")
+
+FOLDER = "/var/tmp"
+"""Where blobs wait unless the user names another place."""
+
+FORGOTTEN_SECONDS = 7 * 24 * 3600
+"""How long what an interrupted run left is kept for the next."""
 
 
 def piece_name(offset: int, data: bytes) -> str:
@@ -34,11 +41,11 @@ def blob_folder(digest: str) -> str:
 def default_root(engine_url: str, folder: t.Optional[str]) -> str:
     """One folder for each user and engine, so that hosts which share a machine do not share a staging folder."""
     name = hashlib.sha256(engine_url.encode()).hexdigest()[:16]
-    return os.path.join(folder or "/var/tmp", "stowage.oci-%d" % os.geteuid(), name)
+    return os.path.join(folder or FOLDER, "stowage.oci-%d" % os.geteuid(), name)
 
 
 class Staging:
-    """Everything works on what is there; nothing is made before ``prepare``."""
+    """Everything works on what is there, which is to be trusted after ``check``; nothing is made before ``prepare``."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -46,14 +53,16 @@ class Staging:
     def prepare(self, needed: int, check_mode: bool) -> None:
         """Make the folder, for this user alone, and see that ``needed`` bytes more fit into it; check mode only looks.
 
-        Raises StagingError if it is somebody else's, cannot be made, or has no room.
+        Raises StagingError as ``check`` does, and if it cannot be made or has no room.
         """
         parent = os.path.dirname(self.root)
         try:
             if not check_mode:
                 os.makedirs(os.path.dirname(parent), exist_ok=True)
                 for folder in (parent, self.root):
-                    self._own(folder)
+                    if not os.path.lexists(folder):
+                        os.mkdir(folder, 0o700)
+            self.check()
             there = self.root
             while not os.path.isdir(there):
                 there = os.path.dirname(there)
@@ -61,15 +70,16 @@ class Staging:
         except OSError as error:
             raise StagingError("%s cannot be used for staging (%s): name another folder with staging_dir" % (self.root, error.strerror)) from None
 
-    @staticmethod
-    def _own(folder: str) -> None:
-        try:
-            os.mkdir(folder, 0o700)
-        except FileExistsError:
+    def check(self) -> None:
+        """Raises StagingError unless what is there is this user's own and nobody else can write to it."""
+        for folder in (os.path.dirname(self.root), self.root):
+            if not os.path.lexists(folder):
+                continue
             found = os.lstat(folder)
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-                raise StagingError("%s belongs to somebody else: remove it, or name another folder with staging_dir" % folder) from None
-            os.chmod(folder, 0o700)
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+                raise StagingError(
+                    "%s is not a folder that this user alone can use: remove it, or name another folder with staging_dir" % folder
+                )
 
     def stock(self, digest: str, size: t.Optional[int], what: str) -> int:
         """Good bytes of a blob, without a gap from its start; ``size`` of them are all of it, proved by its digest.
@@ -86,7 +96,7 @@ class Staging:
         except BlobMismatch:
             good = self._good(digest)
             if good == size:
-                shutil.rmtree(os.path.join(self.root, blob_folder(digest)), ignore_errors=True)
+                self._forget(digest)
                 raise
             return good
 
@@ -97,13 +107,22 @@ class Staging:
         """Bytes of a blob as its pieces' names promise them."""
         return sum(piece.size for piece in self._pieces(digest))
 
-    def clear(self) -> None:
-        """Remove the folder, and the user's own above it if it holds no other."""
-        shutil.rmtree(self.root, ignore_errors=True)
+    def clear(self, digests: t.Iterable[str]) -> None:
+        """Remove these blobs, those that nobody came back for, and the folders that this leaves empty."""
+        for digest in digests:
+            self._forget(digest)
         try:
+            for name in os.listdir(self.root):
+                folder = os.path.join(self.root, name)
+                if os.stat(folder).st_mtime < time.time() - FORGOTTEN_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
+            os.rmdir(self.root)
             os.rmdir(os.path.dirname(self.root))
-        except OSError:
+        except OSError:  # something else is staged there
             pass
+
+    def _forget(self, digest: str) -> None:
+        shutil.rmtree(os.path.join(self.root, blob_folder(digest)), ignore_errors=True)
 
     def _good(self, digest: str) -> int:
         return sum(piece.size for piece in self._pieces(digest, check=True))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from .._engine import local as _local
-from .._engine.engine import PODMAN, Engine
+from .._engine.engine import Engine
 from .._engine.local import LocalImage
 from .._errors import EngineError, TagMoved
 from .._oci import named as _named
@@ -35,8 +35,6 @@ class Tagger:
             )
         if not image.complete:
             raise EngineError("%s: the engine at %s has only a part of it: load or pull it again" % (source, self._engine.url))
-        if self._engine.store == PODMAN and not image.repo_digests:
-            image = image._replace(repo_digests=_local.untagged_digests(self._engine, image))
         return image
 
     def __call__(self, reference: Reference) -> Result:

@@ -35,7 +35,7 @@ from .thin import END, LAYOUT, padding, path
 
 OCI_ARCHIVE, OCI_LAYOUT, DOCKER_ARCHIVE = FORMS = ("oci-archive", "oci-layout", "docker-archive")
 
-_PLAIN = Platform("linux", "amd64")
+_COMMON = Platform("linux", "amd64")
 _USTAR_LIMIT = 8 << 30
 """A file of this many bytes and more has its size in a pax record."""
 
@@ -79,7 +79,7 @@ Blobs = t.Mapping[str, Extent]
 def files(members: t.Iterable[Member], form: str) -> t.List[File]:
     """What a bundle of these images consists of, in its order: documents, then layers in the order of their first use.
 
-    Raises ArchiveError where the form cannot hold them.
+    A docker-archive takes one platform of each image.
     """
     members = sorted(members, key=lambda member: member.name)
     return _docker_archive(members) if form == DOCKER_ARCHIVE else _layout(members, form == OCI_ARCHIVE)
@@ -103,15 +103,15 @@ def _layout(members: t.Sequence[Member], with_docker: bool) -> t.List[File]:
 
 
 def _docker_archive(members: t.Sequence[Member]) -> t.List[File]:
-    for member in members:
-        if len(member.variants) > 1:
-            raise ArchiveError(
-                "%s: a docker-archive holds one platform of an image, and this has %s: choose one with platform, or another format"
-                % (member.name, ", ".join(str(image.config.platform) for image in member.variants))
-            )
+    members = [member._replace(variants=(_one(member),)) for member in members]
     documents = {"manifest.json": _docker_manifest(members, _docker_config, _docker_layer)}
     documents.update((_docker_config(image.config.digest), image.raw_config) for member in members for image in member.variants)
     return _documents(documents) + _layers(members, _docker_layer)
+
+
+def _one(member: Member) -> Image:
+    """The platform for who knows no more than one: linux/amd64, else the first."""
+    return next((image for image in member.variants if image.config.platform == _COMMON), member.variants[0])
 
 
 def _docker_config(digest: Digest) -> str:
@@ -123,10 +123,9 @@ def _docker_layer(digest: Digest) -> str:
 
 
 def _docker_manifest(members: t.Sequence[Member], config: t.Callable[[Digest], str], layer: t.Callable[[Digest], str]) -> bytes:
-    """Of several platforms linux/amd64, else the first: whoever reads this file alone knows no more than one."""
     items: t.Dict[str, t.Dict[str, t.Any]] = {}
     for member in members:
-        image = next((image for image in member.variants if image.config.platform == _PLAIN), member.variants[0])
+        image = _one(member)
         layers = [layer(one.descriptor.digest) for one in image.layers]
         item = items.setdefault(image.manifest.digest, {"Config": config(image.config.digest), "RepoTags": [], "Layers": layers})
         item["RepoTags"].append(member.name)

@@ -81,16 +81,21 @@ class DescriptorHoldings(t.NamedTuple):
         return DescriptorHoldings(dict(more, **self.descriptors))
 
 
-def described(noted: t.Optional[t.Mapping[str, str]]) -> t.Dict[str, Descriptor]:
-    """Descriptors by diff ID from the annotation of an image that we loaded; empty for any other."""
+def noted(annotations: t.Optional[t.Mapping[str, str]]) -> t.List[t.Tuple[str, Descriptor]]:
+    """Diff ID and descriptor of each layer from the annotation of an image that we loaded; nothing for any other."""
     try:
-        rows = json.loads((noted or {}).get(LAYERS_KEY, "[]"))
-        return {diff_id: Descriptor(media_type, Digest.parse(digest), int(size)) for diff_id, media_type, digest, size in rows}
+        rows = json.loads((annotations or {}).get(LAYERS_KEY, "[]"))
+        return [(diff_id, Descriptor(media_type, Digest.parse(digest), int(size))) for diff_id, media_type, digest, size in rows]
     except (ValueError, TypeError, InvalidInput):
-        return {}
+        return []
+
+
+def described(annotations: t.Optional[t.Mapping[str, str]]) -> t.Dict[str, Descriptor]:
+    """Descriptors by diff ID; see ``noted``."""
+    return dict(noted(annotations))
 
 
 def annotations(config_digest: str, diff_ids: t.Iterable[str], layers: t.Iterable[Descriptor]) -> t.Dict[str, str]:
-    """What ``described`` reads back, and which config this is."""
+    """What ``noted`` reads back, and which config this is."""
     rows = [[diff_id, layer.media_type, layer.digest, layer.size] for diff_id, layer in zip(diff_ids, layers)]
     return {CONFIG_KEY: config_digest, LAYERS_KEY: json.dumps(rows, separators=(",", ":"))}

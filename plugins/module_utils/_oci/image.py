@@ -107,12 +107,16 @@ def fingerprint_of_inspect(document: t.Mapping[str, t.Any]) -> str:
     )
 
 
+_SETTINGS = set("User ExposedPorts Env Entrypoint Cmd Volumes WorkingDir Labels StopSignal ArgsEscaped Healthcheck OnBuild Shell".split())
+"""What an engine shows of ``config`` on every store (config.md, "Properties", and Docker's own three)."""
+
 _NO_TIME = ("", "0001-01-01T00:00:00Z")
 
 
 def _fingerprint(diff_ids: t.Any, created: t.Any, os: t.Any, architecture: t.Any, variant: t.Any, run: t.Any) -> str:
-    # Inspect leaves out StopTimeout even where the config has it, and shows fields that the config has not, empty.
-    settings = {key: value for key, value in (run or {}).items() if value not in (None, "", [], {}, False, 0) and key != "StopTimeout"}
+    # The containerd store leaves out what is not for images (Hostname, Image, Tty, StopTimeout) even where the config has it, and all
+    # stores show fields that the config has not, empty.
+    settings = {key: value for key, value in (run or {}).items() if key in _SETTINGS and value not in (None, "", [], {}, False, 0)}
     created = None if created in _NO_TIME else created
     parts = [list(diff_ids or []), _instant(created), os or "", architecture or "", variant or "", settings]
     return hashlib.sha256(_manifest.dump({"is": parts})).hexdigest()

@@ -198,9 +198,14 @@ def dump(document: t.Mapping[str, t.Any]) -> bytes:
 
 
 def make(config: Descriptor, layers: t.Iterable[Descriptor], extra: t.Optional[t.Mapping[str, t.Any]] = None) -> Manifest:
-    """An OCI manifest of these parts; ``extra`` holds further top-level fields to keep, such as annotations."""
+    """An OCI manifest of these parts; ``extra`` holds further top-level fields to keep, such as annotations.
+
+    Its fields are in the order in which Docker 28 writes the manifests that it makes up, so an image comes to the same manifest
+    from every store that keeps none.
+    """
     config = config._replace(media_type=oci_type(config.media_type) or OCI_CONFIG)
     layers = tuple(layer._replace(media_type=oci_type(layer.media_type)) for layer in layers)
-    document = dict(extra or {})
-    document.update(schemaVersion=2, mediaType=OCI_MANIFEST, config=config.json(), layers=[layer.json() for layer in layers])
-    return Manifest(dump(document), OCI_MANIFEST, config, layers)
+    document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config.json(), "layers": [layer.json() for layer in layers]}
+    document.update((key, value) for key, value in json.loads(dump(extra or {}).decode("utf-8")).items() if key not in document)
+    raw = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return Manifest(raw, OCI_MANIFEST, config, layers)

@@ -18,6 +18,7 @@ from .digest import CHUNK
 BLOCK = 512
 _ZEROS = b"\0" * BLOCK
 _OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
+_LENGTH = re.compile(rb"([0-9]{1,7}) ")
 _HEADER = 1 << 20
 """Bytes of the longest name or pax header."""
 _MEMBERS = 500000
@@ -125,16 +126,15 @@ class Tar:
         """``length key=value\\n``, as often as they come; the length is that of all of it."""
         found, at = {}, 0
         while at < len(data):
-            space = data.find(b" ", at, at + 10)
-            length = self._number(data[at:space], 10) if space > at else 0
-            record = data[space + 1:at + length]
+            match = _LENGTH.match(data, at)
+            record = data[match.end():at + int(match.group(1))] if match else b""
             key, equals, value = record.partition(b"=")
-            if not equals or not record.endswith(b"\n") or at + length > len(data):
+            if not match or not equals or not record.endswith(b"\n") or match.end() + len(record) != at + int(match.group(1)):
                 raise self._damaged("a pax header before byte %d" % self._at)
             if key.startswith(b"GNU.sparse."):
                 raise self._refused("it has a sparse file: an image archive holds plain files, folders and links")
             found[key] = value[:-1]
-            at += length
+            at = match.end() + len(record)
         return found
 
     def _target(self, name: str, target: str, kind: bytes) -> str:
@@ -152,7 +152,7 @@ class Tar:
         while left:
             data = self._stream.read(left)
             if not data:
-                raise self._cut()
+                raise self._cut(self._at + n - left)
             pieces.append(data)
             left -= len(data)
         self._at += n
@@ -163,15 +163,15 @@ class Tar:
             while self._at < to:
                 self._exactly(min(CHUNK, to - self._at))
         elif to > self._length:
-            raise self._cut()
+            raise self._cut(self._length)
         elif to > self._at:
             self._stream.seek(to)
             self._at = to
 
-    def _cut(self) -> ArchiveError:
+    def _cut(self, at: int) -> ArchiveError:
         if not self._at:
-            return self._damaged("it is empty" if self._length == 0 else "it has no header")
-        return self._damaged("it ends in the middle of %s" % shown(self._name) if self._at < self._end else "it has no end")
+            return self._damaged("it has no header" if at else "it is empty")
+        return self._damaged("it ends in the middle of %s" % shown(self._name) if at < self._end else "it has no end")
 
     def _damaged(self, why: str) -> ArchiveError:
         return ArchiveError("%s: not a tar archive, or not all of it (%s): make or copy it again" % (self._where, why))

@@ -8,7 +8,7 @@ import typing as t
 
 from .._errors import InvalidInput, InvalidReference
 from .._oci.archive import Archive, Entry
-from .._oci.bundle import Old
+from .._oci.bundle import DOCKER_ARCHIVE, Old
 from .._oci.platform import Platform
 from .._oci.reference import Reference
 from .._oci.reference import parse as parse_reference
@@ -27,13 +27,80 @@ class Offer(t.NamedTuple):
     by_content: bool = False
     size: int = 0
 
-    @property
-    def config(self) -> t.Optional[str]:
-        """The digest of its config, where the source tells it."""
-        return str(self.document["Id"]) if self.document and not self.by_content else None
+    def serves(self, variant: load.Variant) -> bool:
+        """Whether a bundle's image is exactly this one."""
+        if self.manifest == variant.manifest.digest:
+            return True
+        return self.document is not None and load.same(self.document, variant, self.by_content)
 
-    def decide(form: str, sought: t.Sequence[Sought], old: t.Optional[Old]) -> t.Union[Keep, Write]:
-    """The reasons: absent, damaged, other_format, incomplete (a layer is not there), other_platforms, other_content."""
+
+class Sought(t.NamedTuple):
+    """A wanted image, in the platforms that shall be in the bundle; the three digests are its source's, where it has them."""
+
+    reference: Reference
+    image_id: t.Optional[str]
+    digest: t.Optional[str]
+    config_digest: t.Optional[str]
+    offers: t.Tuple[Offer, ...]
+
+    @property
+    def name(self) -> str:
+        """Under which a bundle has it."""
+        return self.reference.tagged
+
+    @property
+    def size(self) -> int:
+        """In bytes, as far as the source tells."""
+        return sum(offer.size for offer in self.offers)
+
+
+class Keep(t.NamedTuple):
+    """The bundle is as it shall be."""
+
+
+class Write(t.NamedTuple):
+    """``reasons``, by name: why an image is written that the bundle does not have so. ``removed`` are names that go."""
+
+    reasons: t.Mapping[str, str]
+    removed: t.Tuple[str, ...]
+
+
+def wanted(texts: t.Iterable[str]) -> t.List[Reference]:
+    """The references that a bundle shall hold, each once; raises InvalidInput for one without a tag, and for a name given twice."""
+    found: t.Dict[str, Reference] = {}
+    for text in texts:
+        reference = parse_reference(text)
+        first = found.setdefault(reference.tagged, reference)
+        if first.digest != reference.digest:
+            raise InvalidInput("images: both %s and %s would be named %s in the bundle: leave one out" % (first.spelling, text, reference.tagged))
+    return list(found.values())
+
+
+def choose(platforms: t.Sequence[Platform], offers: t.Sequence[Offer], what: str, where: str) -> t.Tuple[Offer, ...]:
+    """The offers that serve ``platforms``, all of them if none is named; raises InvalidInput that lists what there is."""
+    if not platforms:
+        return tuple(offers)
+    chosen: t.Dict[int, Offer] = {}
+    for platform in platforms:
+        ranked = sorted((rank, at) for at, rank in enumerate(platform.rank(offer.platform) for offer in offers) if rank is not None)
+        if not ranked:
+            there = ", ".join(str(offer.platform) for offer in offers)
+            raise InvalidInput("%s: %s has it for %s, not for %s: leave platform out to take what is there" % (what, where, there, platform))
+        chosen[ranked[0][1]] = offers[ranked[0][1]]
+    return tuple(chosen.values())
+
+
+def decide(form: str, sought: t.Sequence[Sought], old: t.Optional[Old]) -> t.Union[Keep, Write]:
+    """The reasons: absent, damaged, other_format, incomplete (a layer is not there), other_platforms, other_content.
+
+    Raises InvalidInput for an image that the form cannot hold.
+    """
+    for image in sought:
+        if form == DOCKER_ARCHIVE and len(image.offers) > 1:
+            raise InvalidInput(
+                "%s: a docker-archive holds one platform of an image, and this comes for %s: choose one with platform, or use another format"
+                % (image.reference.spelling, ", ".join(str(offer.platform) for offer in image.offers))
+            )
     entries = by_name(old.archive) if old and old.archive else {}
     reasons = {}
     for image in sought:
@@ -44,6 +111,15 @@ class Offer(t.NamedTuple):
     unnamed = [entry.label for entry in old.archive.entries if not entry.names] if old and old.archive else []
     removed = tuple(sorted(name for name in entries if name not in names) + unnamed)
     return Write(reasons, removed) if reasons or removed else Keep()
+
+
+def shown(image: Sought, old: t.Optional[Old]) -> t.Tuple[t.Dict[str, t.Optional[str]], t.Dict[str, t.Optional[str]]]:
+    """What the name stands for in the old bundle and shall stand for: by platform, a digest as the source has them."""
+    entry = by_name(old.archive).get(image.name) if old and old.archive else None
+    becomes = {str(offer.platform): offer.manifest or image.config_digest for offer in image.offers}
+    by_manifest = image.offers[0].manifest is not None
+    was = {str(one.config.platform): str(one.manifest.digest if by_manifest else one.config.digest) for one in entry.variants} if entry else {}
+    return was, becomes
 
 
 def by_name(archive: Archive) -> t.Dict[str, Entry]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 CLASSIC, CONTAINERD, PODMAN = "classic", "containerd", "podman"
+FOUND, ABSENT = "found", "absent"
 
 _OVERLAY = ("overlay", "overlay2", "overlayfs")
 _NFS = ("nfs", "nfs4")
@@ -114,6 +115,6 @@ def _known(storage: Storage) -> t.Iterator[t.Tuple[bool, str]]:
     yield store == CONTAINERD, (
         "If an archive lacks a layer, docker load leaves a half-loaded image behind and moves the tag to it; stowage.oci.image_load undoes that."
     )
-    yield store == CONTAINERD and api < (1, 48), "On this Docker a load that moves a tag deletes the image that had it, even if that is wanted still."
+    yield store == CONTAINERD and api < (1, 46), "On this Docker a load that moves a tag deletes the image that had it, even if that is wanted still."
     yield store == PODMAN, "While an image is loaded from an archive it takes four times its size, half of that in /var/tmp."
     yield store == PODMAN, "Podman lists the digests of an image under all of its names, whichever repository they came from."

@@ -161,20 +161,24 @@ def after(host: Host, removal: Removal) -> Host:
     return host._replace(images=images)
 
 
-def left_behind(host: Host, repositories: t.Container[str], force: bool) -> t.List[Removal]:
+def left_behind(host: Host, repositories: t.Set[str], force: bool) -> t.List[Removal]:
     """What is to be done with the untagged images of these repositories: ``removed``, or ``kept`` while they are in use.
 
-    An image that was of another repository too is left alone.
+    An image that has a digest of another repository is left alone.
     """
     found = []
     for image in host.images.values():
-        tagged = [name for name in image.names if "@" not in name or not host.digests_follow]
-        if tagged or not image.once or not all(repository in repositories for repository in image.once):
+        tagged = any("@" not in name or not host.digests_follow for name in image.names)
+        elsewhere = any(parse_reference(name).name not in repositories for name in image.names)
+        if tagged or elsewhere or not image.once & repositories:
             continue
         users = host.users(image)
         in_use = any(container.running for container in users) or (users and not force) or (host.holds_parents and host.children(image))
-        gone = () if in_use else _falling(host, image)
-        found.append(Removal(KEPT if in_use else REMOVED, image, () if in_use else (image.image_id,), frozenset(image.names), gone))
+        if in_use:
+            found.append(Removal(KEPT, image))
+        else:
+            # By ID an image with digests of several repositories would need force.
+            found.append(Removal(REMOVED, image, image.names or (image.image_id,), frozenset(image.names), _falling(host, image)))
     return found
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import InvalidInput, NotInRegistry, RegistryError
+from .._errors import ArchiveError, InvalidInput, NotInRegistry, RegistryError, shown
 from .._oci import image as _image
 from .._oci import manifest as _manifest
 from .._oci.choice import choose
@@ -68,7 +68,9 @@ class Client:
         if isinstance(parsed, Index):
             parsed = self._parsed(reference._replace(tag=None, digest=_child(parsed, platform, _where(reference)).digest))
         if isinstance(parsed, Index):
-            raise RegistryError("%s: an index within an index is no image of one platform: name that one by its digest" % _where(reference))
+            raise ArchiveError("%s is an index of indexes, which no engine reads: name one of them by its digest" % _where(reference))
+        if parsed.artifact:
+            raise ArchiveError("%s is no image, but %s" % (_where(reference), shown(parsed.artifact)))
         return parsed
 
     def _parsed(self, reference: Reference) -> t.Union[Manifest, Index]:
@@ -112,9 +114,10 @@ class Client:
         if answer.status == 404:
             raise NotInRegistry("%s: %s has no such image (%s): look at its repository and tag" % (spelling, registry, why))
         if answer.status == 429:
-            pause = answer.retry_after
-            when = "later" if pause is None else "in %d seconds" % pause
-            raise RegistryError("%s: %s takes no more requests for now (%s): try again %s; logging in often raises the limit" % (spelling, registry, why, when))
+            when = "later" if answer.retry_after is None else "in %d seconds" % answer.retry_after
+            raise RegistryError(
+                "%s: %s takes no more requests for now (%s): try again %s; logging in often raises the limit" % (spelling, registry, why, when)
+            )
         if answer.status == 400 and answer.url.startswith("http://"):
             raise RegistryError("%s: %s refuses to be asked without TLS (%s): leave plain_http away if it speaks TLS" % (spelling, registry, why))
         raise RegistryError("%s: %s failed (%s): look at its log, or try again later" % (spelling, registry, why))

@@ -17,6 +17,7 @@ import threading
 import time
 import typing as t
 import urllib.parse
+import warnings
 
 from .._errors import RegistryError
 from .._oci.manifest import LIMIT
@@ -30,6 +31,7 @@ _PAUSE_SECONDS = 0.5
 _TRANSIENT = (429, 500, 502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
+_POOL = 64
 
 
 class Answer(t.NamedTuple):
@@ -55,7 +57,7 @@ class _Broken(Exception):
 
 
 class Http:
-    """One session a host; any number of threads may ask at once."""
+    """One session a server; any number of threads may ask at once."""
 
     def __init__(self, ca_cert: t.Optional[str], verify: bool, timeout: float, retries: int) -> None:
         self._ca_cert = ca_cert
@@ -82,8 +84,8 @@ class Http:
                 answer = self._follow(what, method, url, dict(headers or {}), form)
             except _Broken as error:
                 if last:
-                    times = "" if tries == 1 else " in %d tries" % tries
-                    raise RegistryError("%s: no answer from %s%s (%s): see whether it runs and can be reached from here" % (what, _origin(url), times, error)) from None
+                    server = _origin(url) + (" in %d tries" % tries if tries > 1 else "")
+                    raise RegistryError("%s: no answer from %s (%s): see whether it runs and can be reached from here" % (what, server, error)) from None
             else:
                 if last or answer.status not in _TRANSIENT:
                     return answer
@@ -107,12 +109,11 @@ class Http:
 
     def _once(self, what: str, method: str, url: str, headers: t.Mapping[str, str], form: t.Optional[t.Mapping[str, str]]) -> Answer:
         requests = library()
-        session = self._session(urllib.parse.urlsplit(url).netloc)
+        session = self._session(url)
+        how = {"timeout": self._timeout, "verify": self._verify, "allow_redirects": False, "stream": True}
         proxies = {} if _loopback(url) else requests.utils.get_environ_proxies(url)
         try:
-            with session.request(
-                method, url, headers=headers, data=form, timeout=self._timeout, proxies=proxies, verify=self._verify, allow_redirects=False, stream=True
-            ) as response:
+            with session.request(method, url, headers=headers, data=form, proxies=proxies, **how) as response:
                 body = b"" if method == "HEAD" else _read(what, response)
                 return Answer(response.status_code, response.headers, body, url)
         except requests.exceptions.SSLError as error:
@@ -122,11 +123,16 @@ class Http:
         except requests.exceptions.RequestException as error:
             raise RegistryError("%s: cannot ask %s (%s)" % (what, _origin(url), _why(error))) from None
 
-    def _session(self, host: str) -> t.Any:
+    def _session(self, url: str) -> t.Any:
+        origin = _origin(url)
         with self._lock:
-            if host not in self._sessions:
-                self._sessions[host] = _session(trust.context(host, self._ca_cert, self._verify))
-            return self._sessions[host]
+            if origin not in self._sessions:
+                if not self._verify:
+                    # It was asked for: urllib3 need not say so with every request.
+                    warnings.filterwarnings("ignore", message="Unverified HTTPS request")
+                scheme, host = origin.split("://")
+                self._sessions[origin] = _session(trust.context(host, self._ca_cert, self._verify) if scheme == "https" else None)
+            return self._sessions[origin]
 
 
 def library() -> t.Any:
@@ -141,11 +147,11 @@ def library() -> t.Any:
     return requests
 
 
-def _session(context: ssl.SSLContext) -> t.Any:
+def _session(context: t.Optional[ssl.SSLContext]) -> t.Any:
     requests = library()
 
     class Adapter(requests.adapters.HTTPAdapter):
-        """Hands our TLS context to each kind of connection; requests' own certifi is trusted besides it."""
+        """Hands our TLS context, if there is one, to each kind of connection; requests' own certifi is trusted besides it."""
 
         def init_poolmanager(self, *args: t.Any, **kwargs: t.Any) -> None:
             super().init_poolmanager(*args, ssl_context=context, **kwargs)
@@ -158,7 +164,8 @@ def _session(context: ssl.SSLContext) -> t.Any:
     session.trust_env = False
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     session.headers.update({"User-Agent": "stowage.oci", "Accept-Encoding": "identity"})
-    session.mount("https://", Adapter())
+    session.mount("http://", Adapter(pool_maxsize=_POOL))
+    session.mount("https://", Adapter(pool_maxsize=_POOL))
     return session
 
 
@@ -167,7 +174,7 @@ def _read(what: str, response: t.Any) -> bytes:
     for piece in response.iter_content(1 << 16):
         body += piece
         if len(body) > LIMIT:
-            raise RegistryError("%s: %s answers with more than %d bytes: no manifest or image config is that large" % (what, _origin(response.url), LIMIT))
+            raise RegistryError("%s: %s answers more than %d bytes: no manifest or config is that large" % (what, _origin(response.url), LIMIT))
     promised = response.headers.get("Content-Length", "")
     if promised.isdigit() and len(body) < int(promised):
         raise _Broken("the answer was cut after %d of %s bytes" % (len(body), promised))
@@ -177,9 +184,9 @@ def _read(what: str, response: t.Any) -> bytes:
 def _tls_failure(what: str, url: str, error: BaseException) -> str:
     host = urllib.parse.urlsplit(url).netloc
     cause = _chain(error)[-1]
-    if isinstance(cause, ssl.CertificateError) or "certificate" in str(cause):
+    if type(cause).__name__ in ("SSLCertVerificationError", "CertificateError"):
         why = getattr(cause, "verify_message", None) or str(cause)
-        return "%s: the certificate of %s does not verify (%s): give its CA as ca_cert, or put it into /etc/docker/certs.d/%s/ca.crt" % (what, host, why, host)
+        return "%s: the certificate of %s does not verify (%s): give its CA as ca_cert, or as /etc/docker/certs.d/%s/ca.crt" % (what, host, why, host)
     if getattr(cause, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
         return "%s: %s speaks no TLS: set plain_http if it is meant to be asked without" % (what, host)
     return "%s: TLS with %s failed (%s)" % (what, host, cause)

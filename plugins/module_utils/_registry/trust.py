@@ -21,8 +21,9 @@ def context(host: str, ca_cert: t.Optional[str], verify: bool, folders: t.Sequen
     containers-certs.d(5)) are trusted besides the system's CAs. Raises InvalidInput that names a file which is no PEM.
     """
     trust = ssl.create_default_context()
+    # urllib3 compares the names itself then, and before its version 2 cannot leave it to Python where the host is an address.
+    trust.check_hostname = False
     if not verify:
-        trust.check_hostname = False
         trust.verify_mode = ssl.CERT_NONE
         return trust
     files = [path for folder in folders for path in sorted(glob.glob(os.path.join(os.path.expanduser(folder), glob.escape(host), "*.crt")))]

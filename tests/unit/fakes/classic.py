@@ -71,9 +71,12 @@ class Classic(Store):
         for number, (chain, layer) in enumerate(zip(record.chain_ids, document["layers"])):
             self.layers.setdefault(chain, verified(unpacked(blobs[layer["digest"]], not self.old), number, record.diff_ids[number]))
         record = self.add(raw)
+        name = "%s@%s" % (reference.name, sha256(target))
+        holder = self.names.setdefault(name, record.id)
         if not reference.digest:
             self.point(reference.tagged, record)
-        self.point("%s@%s" % (reference.name, sha256(target)), record)
+        elif holder != record.id:
+            raise Unreadable("%s overwrite digest %s" % ("Cannot" if self.old else "cannot", sha256(target)))
 
     def pushed(self, record: Record, reference: Reference) -> t.Tuple[bytes, t.Dict[str, bytes]]:
         image = self._made(record, "gzip", [])

@@ -231,5 +231,7 @@ class Containerd(Store):
 
 
 def _usage(layer: bytes) -> int:
-    """Disk blocks of a snapshot: its files, and a folder."""
-    return BLOCK + sum(-(-len(data) // BLOCK) * BLOCK for data in untar(layer).values())
+    """Disk blocks of a snapshot: its files, and its folders."""
+    files = untar(layer)
+    folders = {"/".join(name.split("/")[:depth]) for name in files for depth in range(name.count("/") + 1)} | {""}
+    return BLOCK * (len(folders) + sum(-(-len(data) // BLOCK) for data in files.values()))

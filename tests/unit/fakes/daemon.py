@@ -173,8 +173,11 @@ class Daemon:
         self._authorised(call)
         media_type, raw = self._remote(name)
         document = json.loads(raw.decode())
-        platforms = [entry["platform"] for entry in document.get("manifests") or []] or [{"architecture": "amd64", "os": "linux"}]
-        return 200, {"Descriptor": {"mediaType": media_type, "digest": sha256(raw), "size": len(raw)}, "Platforms": platforms}
+        platforms = [entry["platform"] for entry in document.get("manifests") or []]
+        if media_type == _manifest.DOCKER_MANIFEST:
+            config = json.loads(self.remote_blobs[document["config"]["digest"]].decode())
+            platforms = [{key: config[key] for key in ("architecture", "os", "variant") if key in config}]
+        return 200, {"Descriptor": {"mediaType": media_type, "digest": sha256(raw), "size": len(raw)}, "Platforms": platforms or None}
 
     def pull(self, name: str, query: t.Mapping[str, str]) -> Record:
         media_type, target = self._remote(name)
@@ -184,6 +187,8 @@ class Daemon:
             entries = json.loads(target.decode())["manifests"]
             fit = [entry["digest"] for entry in entries if entry["platform"]["architecture"] == wanted]
             if not fit:
+                if self.store.name == "containerd":
+                    raise Refused(404, "no match for platform in manifest: not found")
                 raise Unreadable("no matching manifest for linux/%s in the manifest list entries" % wanted)
             manifest = self.remote_blobs[fit[0]]
         self.store.pulled(parse_reference(name), target, media_type, manifest, self.remote_blobs)

@@ -25,6 +25,8 @@ from ansible_collections.stowage.oci.tests.unit.images import Made, MadeIndex, l
 from .daemon import Answer, Daemon
 from .server import Body, Call, Served, Stream
 
+__all__ = ["FakeEngine", "Stream"]
+
 
 class Rule(t.NamedTuple):
     """What happens to a call of this method whose path is matched whole: it is answered so, or something is done after it."""
@@ -112,9 +114,8 @@ class FakeEngine(Served):
     # What a test lets go wrong
 
     def answer(self, method: str, pattern: str, status: int, document: t.Any, times: int = 1) -> None:
-        """Answer the next such calls so, without doing anything; a list is a stream of messages."""
-        body = Stream(document) if isinstance(document, list) else document
-        self._rules += [Rule(method, pattern, (status, body), None)] * times
+        """Answer the next such calls so, without doing anything; a Stream is of messages, one a line."""
+        self._rules += [Rule(method, pattern, (status, document), None)] * times
 
     def after(self, method: str, pattern: str, action: t.Callable[[], t.Any], times: int = 1) -> None:
         """When the answer to the next such calls is made, and before it is sent, do this."""

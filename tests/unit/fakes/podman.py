@@ -41,12 +41,8 @@ class Podman(Store):
         return names + super().spellings("localhost/" + text) if short else names
 
     def by_digest(self, reference: Reference) -> t.Optional[Record]:
-        """Podman remembers under which names an untagged image once was."""
-        for record in self.records.values():
-            names = self.named(record) or record.past_names
-            if str(reference.digest) in record.digests and any(parse_reference(name).name == reference.name for name in names):
-                return record
-        return None
+        """Whatever repository it came from."""
+        return next((record for record in self.records.values() if str(reference.digest) in record.digests), None)
 
     def no_such_image(self, text: str) -> str:
         name = "docker.io/library/" + text if text.startswith("sha256:") else text
@@ -100,6 +96,8 @@ class Podman(Store):
         if any(name not in files for name in item["Layers"]):
             raise Unreadable("determining manifest MIME type for docker-archive:/var/tmp/api_load.tar1: Some layer tarfiles are missing in the tarball")
         image = made(files[item["Config"]], [unpacked(files[name]) for name in item["Layers"]], "", docker=True)
+        for found, expected in zip(image.diff_ids, json.loads(image.config.decode())["rootfs"]["diff_ids"]):
+            _same(found, expected)
         return _localised(item.get("RepoTags") or []), self._stored(image.blobs, json.loads(image.manifest.decode()), [image.manifest])
 
     def _stored(self, blobs: t.Mapping[str, bytes], manifest: Document, raw_manifests: t.Sequence[bytes]) -> Record:
@@ -164,7 +162,7 @@ class Podman(Store):
 
     def _digests(self, record: Record) -> t.List[str]:
         repositories = sorted({parse_reference(name).name for name in self.named(record)})
-        return ["%s@%s" % (repository, digest) for repository in repositories for digest in record.digests]
+        return ["%s@%s" % (repository, digest) for repository in repositories for digest in sorted(record.digests)]
 
     def _sizes(self, record: Record) -> t.List[int]:
         return [len(self.layers[diff_id]) for diff_id in record.diff_ids]
@@ -176,7 +174,7 @@ class Podman(Store):
         config, size = record.config, self._size(record)
         return {
             "Id": record.id,
-            "RepoTags": self.named(record)[::-1],
+            "RepoTags": [name for name in self.named(record)[::-1] if "@" not in name],
             "RepoDigests": self._digests(record),
             "Parent": record.parent[7:],
             "Created": config.get("created") or NO_TIME,
@@ -210,6 +208,8 @@ class Podman(Store):
         }
 
     def past(self, record: Record) -> t.List[Document]:
+        if not all(entry.get("created") for entry in record.config.get("history") or []):
+            raise Refused(500, "runtime error: invalid memory address or nil pointer dereference")
         return self.history(record, self._sizes(record), record.id[7:], None)
 
     def export(self, record: Record) -> bytes:
@@ -219,9 +219,13 @@ class Podman(Store):
 def _needed(blobs: t.Mapping[str, bytes], digest: str) -> bytes:
     if digest not in blobs:
         raise Unreadable("reading blob %s: open /var/tmp/oci1/blobs/%s: no such file or directory" % (digest, digest.replace(":", "/")))
-    if sha256(blobs[digest]) != digest:
-        raise Unreadable("writing blob: happened during read: Digest did not match, expected %s, got %s" % (digest, sha256(blobs[digest])))
+    _same(sha256(blobs[digest]), digest)
     return blobs[digest]
+
+
+def _same(found: str, expected: str) -> None:
+    if found != expected:
+        raise Unreadable("writing blob: happened during read: Digest did not match, expected %s, got %s" % (expected, found))
 
 
 def _localised(names: t.Sequence[t.Optional[str]]) -> t.List[str]:

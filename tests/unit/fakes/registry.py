@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import base64
 import http.server
+import itertools
 import json
 import re
 import ssl
@@ -68,6 +69,7 @@ class FakeRegistry:
         self._manifests: t.Dict[str, t.Tuple[str, bytes]] = {}
         self._blobs: t.Dict[str, bytes] = {}
         self._tokens: t.Dict[str, str] = {}
+        self._numbers = itertools.count(1)
         self._rules: t.List[Rule] = []
         self._lock = threading.RLock()
         self._server = _Server(("127.0.0.1", 0), self)
@@ -176,7 +178,7 @@ class FakeRegistry:
         refreshed = call.method == "POST" and form.get("grant_type") == "refresh_token" and form.get("refresh_token") == self.identity
         if (call.method == "POST" or shown) and not refreshed and not self._known(shown):
             return _error(401, "UNAUTHORIZED", "incorrect username or password")
-        token = "token-%d" % (len(self._tokens) + 1)
+        token = "token-%d" % next(self._numbers)
         self._tokens[token] = (form if refreshed else call.query)["scope"] if refreshed or shown else ""
         key = "access_token" if refreshed else "token"
         return Answer(200, {"Content-Type": "application/json"}, json.dumps({key: token, "expires_in": self.expires_in}).encode())

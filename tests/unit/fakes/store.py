@@ -27,6 +27,7 @@ Document = t.Dict[str, t.Any]
 OCI_TYPES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json")
 DOCKER_TYPES = ("application/vnd.docker.distribution.manifest.v2+json", "application/vnd.docker.container.image.v1+json")
 NO_TIME = "0001-01-01T00:00:00Z"
+ZSTD = b"\x28\xb5\x2f\xfd"
 CREATED_SECONDS = 1704164645
 
 
@@ -262,8 +263,10 @@ def read_archive(body: bytes) -> t.Dict[str, bytes]:
 
 def unpacked(blob: bytes, zstd: bool = True) -> bytes:
     """A layer's tar; ``zstd`` is whether this engine reads that."""
+    if len(blob) < tarfile.BLOCKSIZE and blob[:2] != b"\x1f\x8b" and not (zstd and blob[:4] == ZSTD):
+        raise Unreadable("unexpected EOF")
     try:
-        if blob[:4] == b"\x28\xb5\x2f\xfd" and zstd:
+        if blob[:4] == ZSTD and zstd:
             return subprocess.run(["zstd", "-q", "-d", "-c"], input=blob, stdout=subprocess.PIPE, check=True).stdout
         layer = gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob
         untar(layer)

@@ -105,7 +105,7 @@ def test_an_engine_shows_the_same_fingerprint():
         {"Architecture": "arm64"},
         {"Variant": ""},
         {"Config": dict(RUN, Cmd=["/other"])},
-        {"Config": dict(RUN, Tty=True)},
+        {"Config": dict(RUN, Shell=["/bin/bash"])},
         {"Config": None},
     ],
 )
@@ -131,7 +131,8 @@ def test_one_time_in_two_spellings_is_one_fingerprint(stated, shown):
     assert image.parse_config(config, "here").fingerprint == image.fingerprint_of_inspect(inspect(Created=shown))
 
 
-def test_stop_timeout_counts_for_nothing_as_inspect_never_shows_it():
+@pytest.mark.parametrize(("key", "value"), [("StopTimeout", 3), ("Hostname", "a3b1db6aa1c4"), ("Image", "sha256:0"), ("Tty", True)])
+def test_what_the_containerd_store_never_shows_counts_for_nothing(key, value):
     document = json.loads(APP.config)
-    document["config"]["StopTimeout"] = 3
+    document["config"][key] = value
     assert parsed(document).fingerprint == image.parse_config(APP.config, "here").fingerprint

@@ -1,0 +1,242 @@
+#!/usr/bin/python
+# Copyright: stowage.oci contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_archive
+short_description: Have a bundle of exactly these images, in one file or folder
+version_added: 0.1.0
+author: stowage.oci contributors (@stowage)
+description:
+  - Makes sure that a file or folder on the host is a bundle of exactly the named images, as their source has them now.
+  - Each blob is in it once, however many of the images need it. The same images always give the same bytes.
+  - The images of the source are compared with those in the bundle by digest. Where all are the same, nothing is read
+    from the source and the file is not touched.
+  - The new bundle is written beside the old one and takes its place in one rename. Whatever fails leaves the old one as it was.
+  - Works with Docker's classic and containerd image stores and with Podman. Needs nothing on the host but Python.
+extends_documentation_fragment:
+  - ansible.builtin.files
+  - stowage.oci.engine
+  - stowage.oci.parallel
+  - stowage.oci.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  path:
+    description:
+      - The bundle. The folder that it lies in must be there, and have room for two of it while it is written.
+      - A file or folder that is no image archive, and does not begin as one, is never overwritten or removed.
+    type: path
+    required: true
+  images:
+    description:
+      - References as for C(docker pull), C([registry[:port]/]repository[:tag][@digest]). V(nginx) is
+        C(docker.io/library/nginx:latest).
+      - Each needs a tag, which names the image in the bundle. With a digest as well, the image of that digest is taken.
+      - What Podman shows as C(localhost/app:1) has to be written so.
+      - Required with O(state=present).
+    type: list
+    elements: str
+  source:
+    description:
+      - Where the images come from. V(engine) is the container engine of the host.
+      - Required with O(state=present).
+    type: str
+    choices: [engine]
+  format:
+    description:
+      - V(oci-archive) is the tar of an OCI image layout that also carries Docker's C(manifest.json). M(stowage.oci.image_load),
+        C(docker load), C(podman load), C(skopeo) (C(oci-archive:bundle.tar:docker.io/library/app:1)) and C(ctr image import) read it.
+      - V(oci-layout) is an OCI image layout, a folder. Blobs that are there already are not written again.
+      - V(docker-archive) is what C(docker save) wrote before Docker 25. It keeps no manifests, and one platform of an image.
+    type: str
+    choices: [oci-archive, oci-layout, docker-archive]
+    default: oci-archive
+  platform:
+    description:
+      - Platforms of multi-platform images, for example V(linux/arm64), or V(all). By default all that the source has.
+      - It is an error if the source does not have one of them.
+      - Where only some platforms of an index are in the bundle, the index is not. The manifests of the platforms keep their digests.
+      - C(docker load) on a classic store and C(podman load) of several images take C(linux/amd64) of a multi-platform image, or else
+        the first platform. M(stowage.oci.image_load) takes the host's.
+    type: list
+    elements: str
+  state:
+    description:
+      - With V(absent), there is no bundle at O(path).
+    type: str
+    choices: [present, absent]
+    default: present
+notes:
+  - Manifests and configs are kept byte for byte where the source has them. Docker's containerd store does. Docker 20.10's
+    classic store and Podman do not, and get a manifest that depends on nothing but the config and the layers.
+  - Layers are kept as the source hands them over, uncompressed from Docker's classic store and from Podman.
+  - Of a folder, O(mode), O(owner) and O(group) are for the folder itself.
+seealso:
+  - module: stowage.oci.image_load
+"""
+
+EXAMPLES = r"""
+- name: Bundle two images that this host has
+  stowage.oci.image_archive:
+    path: /srv/transfer/bundle.tar
+    source: engine
+    images:
+      - app:1
+      - registry.example.com/team/worker:2.3
+
+- name: Bundle one image as a folder that a web server hands out
+  stowage.oci.image_archive:
+    path: /srv/www/images
+    format: oci-layout
+    source: engine
+    images:
+      - app:1
+    mode: "0755"
+
+- name: Bundle an image for the boards alone
+  stowage.oci.image_archive:
+    path: /srv/transfer/boards.tar
+    source: engine
+    images:
+      - app:1
+    platform:
+      - linux/arm64
+
+- name: Have no bundle
+  stowage.oci.image_archive:
+    path: /srv/transfer/bundle.tar
+    state: absent
+"""
+
+RETURN = r"""
+images:
+  description: One entry for each image.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    reference:
+      description: The reference as it was written.
+      type: str
+      sample: app:1
+    image_id:
+      description: The engine's ID of the image.
+      type: str
+      sample: sha256:8a1d8d7aa1f6a0c64d8d7d9a6f0c0c1b7d5b6f5e9d1e2d3c4b5a69788796a5b4
+    digest:
+      description: The digest of the manifest or index by which the source knows the image. Null where it has none.
+      type: str
+      sample: sha256:0f0c3a3f5a1d2b4c6e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6
+    config_digest:
+      description: The digest of the image's config, which is the same on every engine. Null where the source does not tell it.
+      type: str
+      sample: sha256:8a1d8d7aa1f6a0c64d8d7d9a6f0c0c1b7d5b6f5e9d1e2d3c4b5a69788796a5b4
+    platforms:
+      description: The platforms of the image that are in the bundle.
+      type: list
+      elements: str
+      sample: [linux/amd64]
+    changed:
+      description: Whether the image was not in the bundle so.
+      type: bool
+      sample: true
+    action:
+      description: V(kept), V(written), V(failed), or V(skipped) because another image failed.
+      type: str
+      sample: written
+    reason:
+      description:
+        - Why. V(same_content) is kept. Written is an image that was V(absent), has V(other_content) or is wanted for
+          V(other_platforms), or that was there in V(other_format), or V(incomplete) or in a V(damaged) bundle.
+      returned: when no image failed
+      type: str
+      sample: other_content
+    msg:
+      description: What went wrong.
+      returned: when the image failed
+      type: str
+      sample: "app:2: the engine at unix:///var/run/docker.sock has no such image, but docker.io/library/app:1"
+path:
+  description: The bundle. A link is followed.
+  returned: when no image failed
+  type: str
+  sample: /srv/transfer/bundle.tar
+size:
+  description: Bytes of the bundle. Null if there is none, and in check mode if it would be written.
+  returned: when no image failed
+  type: int
+  sample: 48238080
+sha256:
+  description:
+    - SHA-256 of the file in hex. Of a folder, that of its C(index.json), which names all else in it by digest.
+    - Null where O(ignore:size) is.
+  returned: when no image failed
+  type: str
+  sample: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+fetched_bytes:
+  description: Bytes that were read from the source to write the bundle.
+  returned: when no image failed
+  type: int
+  sample: 48250368
+reused_bytes:
+  description: Bytes of blobs that did not have to be read from the source, because the old bundle has them. None with O(source=engine).
+  returned: when no image failed
+  type: int
+  sample: 0
+"""
+
+import os
+import typing as t
+
+from ..module_utils._engine.discover import connect
+from ..module_utils._errors import InvalidInput
+from ..module_utils._flow.archive import Bundler, Source, absent
+from ..module_utils._flow.exports import EngineSource
+from ..module_utils._module import FileAttributes, Result, run
+from ..module_utils._oci import platform as _platform
+from ..module_utils._oci.bundle import FORMS, OCI_ARCHIVE
+from ..module_utils._options import ENGINE, PARALLEL
+
+
+def body(params: t.Dict[str, t.Any], check_mode: bool, attributes: FileAttributes) -> Result:
+    if params["state"] == "absent":
+        return absent(os.path.abspath(params["path"]), check_mode)
+    if not params["images"]:
+        raise InvalidInput("images is empty: name at least one, or remove the bundle with state: absent")
+    bundler = Bundler(source(params), os.path.realpath(params["path"]), params["format"], attributes, check_mode)
+    return bundler(params["images"], params["parallel"])
+
+
+def source(params: t.Dict[str, t.Any]) -> Source:
+    names = [name for name in params["platform"] or () if name != "all"]
+    return EngineSource(connect(params), [_platform.parse(name) for name in names])
+
+
+def main() -> None:
+    spec = dict(
+        path=dict(type="path", required=True),
+        images=dict(type="list", elements="str"),
+        source=dict(type="str", choices=["engine"]),
+        format=dict(type="str", choices=list(FORMS), default=OCI_ARCHIVE),
+        platform=dict(type="list", elements="str"),
+        state=dict(type="str", choices=["present", "absent"], default="present"),
+    )
+    run(
+        body,
+        argument_spec=dict(spec, **ENGINE, **PARALLEL),
+        required_if=[("state", "present", ["images", "source"])],
+        add_file_common_args=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

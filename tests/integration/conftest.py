@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: stowage.oci contributors
+"""Integration tests run playbooks with the built and installed collection, against real engines."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping, NamedTuple
+
+import debs
+import engines
+import pytest
+from ansible_collections.stowage.oci.tests.real import *  # noqa: F401,F403  # pylint: disable=wildcard-import,unused-wildcard-import
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+class Result(NamedTuple):
+    """What a task came to on a host: `status` is ok, changed, failed, ignored, unreachable or skipped."""
+
+    host: str
+    task: str
+    status: str
+    result: dict[str, Any]
+
+
+@dataclass
+class Run:
+    """An ended ansible-playbook: its exit code, its screen (stdout and stderr), and the results in their order."""
+
+    code: int
+    screen: str
+    results: list[Result]
+
+    def one(self, host: str | None = None, task: str | None = None) -> Result:
+        """The only result of this host and task; a test names no more than it needs to."""
+        found = [result for result in self.results if host in (None, result.host) and task in (None, result.task)]
+        assert len(found) == 1, f"{len(found)} results\n{self.screen}"
+        return found[0]
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collection as a user would build it: a tar.gz file."""
+    folder = tmp_path_factory.mktemp("artifact")
+    _galaxy(folder, "build", "--output-path", folder, ROOT)
+    return next(folder.glob("stowage-oci-*.tar.gz"))
+
+
+@pytest.fixture(scope="session")
+def collections(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collections path that holds the installed collection."""
+    folder = tmp_path_factory.mktemp("collections")
+    _galaxy(folder, "install", "--offline", "--collections-path", folder, artifact)
+    return folder
+
+
+@pytest.fixture
+def playbook(collections: Path, tmp_path: Path) -> Callable[..., Run]:
+    """Gives `playbook(plays, hosts, *options, **environ)`, which runs ansible-playbook in the test's own folder.
+
+    `plays`: a list of plays, or the name of a playbook of the collection. `hosts`: name -> variables; by default each host is
+    this machine under this Python, over the connection `local`.
+    """
+
+    def run(plays: list[dict] | str, hosts: Mapping[str, Mapping[str, Any]], *options: str, **environ: str) -> Run:
+        record = tmp_path / "record.jsonl"
+        record.write_text("")
+        inventory = {"all": {"hosts": hosts, "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}}
+        (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
+        if not isinstance(plays, str):
+            (tmp_path / "playbook.yml").write_text(json.dumps(plays))
+            plays = str(tmp_path / "playbook.yml")
+        settings = {
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "LC_ALL": "C.UTF-8",
+            "STOWAGE_RECORD": str(record),
+            "ANSIBLE_CALLBACKS_ENABLED": "record",
+            "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback"),
+            "ANSIBLE_COLLECTIONS_PATH": str(collections),
+            "ANSIBLE_HOME": str(tmp_path / "ansible"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
+            **environ,
+        }
+        command = [BIN / "ansible-playbook", "-i", tmp_path / "inventory.yml", plays, *options]
+        done = subprocess.run(command, env=settings, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        return Run(done.returncode, done.stdout, [Result(**json.loads(line)) for line in record.read_text().splitlines()])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A machine that is reached over ssh as root: gives its variables for an inventory.
+
+    It is this one, in namespaces of its own: its /run and /var/lib are empty.
+    """
+    debs.ensure(["openssh-server"])
+    root = tmp_path_factory.mktemp("sshd")
+    port = engines.free_port()
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", root / name], check=True)
+    (root / "known_hosts").write_text(f"[127.0.0.1]:{port} {(root / 'host.pub').read_text()}")
+    (root / "sshd_config").write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {root}/host\nAuthorizedKeysFile {root}/user.pub\nPidFile none\n"
+        "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n"
+    )
+
+    def answers() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    command = ["sh", "-c", f"mkdir /run/sshd && exec {debs.which('sshd')} -D -e -f {root}/sshd_config"]
+    process = engines.Process("sshd", root, command, dict(os.environ), answers)
+    process.start()
+    try:
+        yield {
+            "ansible_connection": "ssh",
+            "ansible_host": "127.0.0.1",
+            "ansible_port": port,
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(root / "user"),
+            "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={root}/known_hosts -o IdentitiesOnly=yes",
+        }
+    finally:
+        process.kill()
+
+
+def _galaxy(home: Path, *args: Any) -> None:
+    """Run ansible-galaxy collection with a home of its own."""
+    environ = {**os.environ, "ANSIBLE_HOME": str(home / "ansible"), "ANSIBLE_COLLECTIONS_PATH": str(home)}
+    subprocess.run([BIN / "ansible-galaxy", "collection", *args], env=environ, check=True)

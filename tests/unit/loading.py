@@ -1,0 +1,115 @@
+# Copyright: stowage.oci contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""image_load as a task runs it: the module, and in a few lines the controller that sends what it asks for.
+
+    loaded = load(tmp_path / "app.tar", engine_host=engine.url, staging_dir=str(tmp_path / "staging"))
+    assert loaded.sent == {digest: bytes} and loaded.result["changed"]
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import typing as t
+
+from ansible_collections.stowage.oci.plugins.module_utils._flow.staging import blob_folder, piece_name
+from ansible_collections.stowage.oci.plugins.module_utils._oci.archive import Archive, select
+from ansible_collections.stowage.oci.plugins.module_utils._oci.files import expand
+from ansible_collections.stowage.oci.plugins.module_utils._plan.load import Need, absent, want
+from ansible_collections.stowage.oci.plugins.modules import image_load
+from ansible_collections.stowage.oci.tests.unit.running import Result, outcome
+
+PIECE = 64 << 10
+ROUNDS = 4
+
+
+class Loaded(t.NamedTuple):
+    """``sent`` are bytes by digest of the blob, ``asks`` what each round of the module asked for."""
+
+    result: Result
+    sent: t.Dict[str, int]
+    asks: t.List[Result]
+
+    @property
+    def sent_bytes(self) -> int:
+        return sum(self.sent.values())
+
+    @property
+    def entries(self) -> t.Dict[str, Result]:
+        return {entry["reference"]: entry for entry in self.result["images"]}
+
+    @property
+    def actions(self) -> t.List[str]:
+        return [entry["action"] for entry in self.result["images"]]
+
+
+class Interrupted(Exception):
+    """The controller was killed in the middle of a transfer."""
+
+
+def load(
+    src: t.Any, check: bool = False, between: t.Callable[[], t.Any] = lambda: None, stop_after: t.Optional[int] = None, **params: t.Any
+) -> Loaded:
+    """Run the task. ``between`` is called after each transfer; after ``stop_after`` bytes the transfer is broken off."""
+    sent: t.Dict[str, int] = {}
+    asks: t.List[Result] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        archive = Archive(str(src), scratch)
+        wishes = want(select(archive, params.get("images")), params.get("names") or {}, archive.where)
+        wish: t.Dict[str, t.Any] = {"images": [one.json() for one in wishes], "sizes": {}, "seen": {}, "distrusted": [], "done": []}
+        for _round in range(ROUNDS):
+            result = outcome(image_load, check, dict(params, src=str(src), wish=wish))
+            ask = result.pop("ask", None)
+            if not ask:
+                break
+            asks.append(ask)
+            for need, item in [(Need(*(item[field] for field in Need._fields)), item) for item in ask["missing"]]:
+                absent([need], archive)
+                document = archive.document(need.of)
+                if document is None:
+                    extent = archive.extents([need.of])[need.of]
+                    if need.digest != need.of:
+                        extent = expand(extent, os.path.join(scratch, need.digest.replace(":", "-")), need.what)
+                    with extent.open() as stream:
+                        document = stream.read()
+                wish["sizes"][need.digest] = len(document)
+                sent[need.digest] = sent.get(need.digest, 0) + len(document) - item["staged"]
+                for offset in range(item["staged"], 0 if check else len(document), PIECE):
+                    if stop_after is not None and stop_after <= 0:
+                        raise Interrupted
+                    piece = document[offset:offset + PIECE]
+                    stop_after = stop_after - len(piece) if stop_after is not None else None
+                    put(ask["root"], need.digest, offset, piece)
+            if check:
+                break
+            wish.update(ask["state"])
+            between()
+        return Loaded(result, sent, asks)
+
+
+def put(root: str, digest: str, offset: int, data: bytes) -> str:
+    """Stage a piece of a blob, as the controller's shell commands do; the path of it."""
+    folder = os.path.join(root, blob_folder(digest))
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    path = os.path.join(folder, piece_name(offset, data))
+    with open(path, "wb") as out:
+        out.write(data)
+    return path
+
+
+def four_times(src: t.Any, **params: t.Any) -> t.Tuple[Loaded, Loaded]:
+    """Check mode, real, check mode again, real again: check mode tells the truth, and a second run changes nothing.
+
+    The first and the second real run.
+    """
+    checked, real, checked_again, again = [load(src, check, **params) for check in (True, False, True, False)]
+    for one in (checked, real, checked_again, again):
+        assert not one.result.get("failed"), one.result["msg"]
+    for foretold, done in ((checked, real), (checked_again, again)):
+        for key in ("changed", "diff", "held_bytes", "held_blobs"):
+            assert foretold.result[key] == done.result[key], key
+        assert foretold.sent == done.sent
+        assert foretold.actions == done.actions
+    assert not again.result["changed"] and set(again.actions) == {"kept"}
+    assert not again.sent and again.result["diff"]["before"] == again.result["diff"]["after"]
+    return real, again
