@@ -10,8 +10,8 @@ demo: .venv/demo
 	.venv/bin/python demo/demo.py
 
 test: .venv/tests
-	rm -rf .cache/results
-	$(MAKE) --keep-going --jobs=2 --output-sync=target --no-print-directory $(RINGS); \
+	@rm -rf .cache/results
+	@$(MAKE) --keep-going --jobs=2 --output-sync=target --no-print-directory $(RINGS); \
 	    .venv/bin/python dev/report.py $$? $(RINGS)
 
 $(RINGS): .venv/tests

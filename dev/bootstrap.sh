@@ -10,9 +10,9 @@ new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev
 
 if [ ! -x .venv/bin/pip ]; then
     for python in python3 python3.13 python3.12 python3.11 none; do
-        new_enough $python && break
+        new_enough "$python" && break
     done
-    if [ $python = none ]; then
+    if [ "$python" = none ]; then
         echo "no Python 3.11 or later on the PATH" >&2
         exit 1
     fi

@@ -401,7 +401,7 @@ def _podman(root: Path, recipe: Recipe, tcp: str | None, tls: TLS | None) -> tup
         "CONTAINERS_STORAGE_CONF": str(root / "storage.conf"),
         "CONTAINERS_REGISTRIES_CONF": str(root / "registries.conf"),
     }
-    return ["sh", "-c", PODMAN, "podman", f"unix://{root}/engine.sock", f"tcp:{tcp}" if tcp else ""], environ
+    return ["sh", "-c", PODMAN, "podman", f"unix://{root}/engine.sock", f"tcp://{tcp}" if tcp else ""], environ
 
 
 def _program(name: str) -> str:

@@ -12,57 +12,63 @@ from ansible import constants as C
 from ansible.errors import AnsibleFileNotFound
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._errors import InvalidInput, StagingError, StowageError
+from ..module_utils._errors import ArchiveError, InvalidInput, StagingError, StowageError
 from ..module_utils._flow.staging import blob_folder, piece_name
 from ..module_utils._oci.archive import select
 from ..module_utils._oci.files import Extent
 from ..module_utils._options import LOAD
-from ..module_utils._plan.load import Need, absent, want
+from ..module_utils._plan.load import Need, Wanted, absent, want
 from ..plugin_utils._catalogue import Catalogue
 from ..plugin_utils._progress import Progress
 
 PIECE = 8 << 20
 """Bytes that are sent at once, and so the most that an interrupted run sends twice."""
 
+SMALL, MANY = 16 << 10, 64
+"""Pieces of at most so many bytes, such as manifests and configs, go together, so many in one command."""
+
 ROUNDS = 4
 """Ask; load; load in full what a thin load did not bring; one to spare for blobs that vanished from the staging folder."""
 
 
 class ActionModule(ActionBase):
-    TRANSFERS_FILES = True
     _supports_check_mode = True
+    _supports_async = True
     _supports_diff = True
 
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> t.Dict[str, t.Any]:
         result = super().run(tmp, task_vars)
         _validated, args = self.validate_argument_spec(argument_spec=LOAD)
-        given = dict(self._task.args)
         try:
-            if args["wish"] is not None:
+            if args.pop("wish") is not None:
                 raise InvalidInput("wish is what the action plugin hands to the module: leave it out")
             if args["remote_src"]:
-                result.update(self._execute_module(module_args=given, task_vars=task_vars, wrap_async=self._task.async_val))
+                wrap_async = self._task.async_val and not self._connection.has_native_async
+                result.update(self._execute_module(task_vars=task_vars, wrap_async=wrap_async))
             elif self._task.async_val:
                 raise InvalidInput("async is not possible while src is on the controller, which takes part in the transfer: leave it out")
             else:
-                result.update(self._load(given, args, task_vars))
+                result.update(self._load(args, task_vars))
         except (StowageError, AnsibleFileNotFound) as error:
             result.update(failed=True, msg=str(error))
         return result
 
-    def _load(self, given: t.Dict[str, t.Any], args: t.Dict[str, t.Any], task_vars: t.Any) -> t.Dict[str, t.Any]:
-        catalogue = Catalogue(self._find_needle("files", args["src"]))
-        archive = catalogue.archive
-        wishes = want(select(archive, args["images"]), args["names"], archive.where)
-        wish: t.Dict[str, t.Any] = {"images": [one.json() for one in wishes], "sizes": {}, "seen": {}, "distrusted": [], "done": []}
+    def _load(self, args: t.Dict[str, t.Any], task_vars: t.Any) -> t.Dict[str, t.Any]:
+        wish: t.Dict[str, t.Any] = {"sizes": {}, "seen": {}, "distrusted": [], "done": []}
         sent: t.Dict[str, int] = {}
-        with Progress(str(task_vars.get("inventory_hostname"))) as progress:
+        with self._progress(task_vars) as progress:
+            progress.doing = "reading %s" % args["src"]
+            catalogue = Catalogue(self._find_needle("files", args["src"]))
+            wishes = want(select(catalogue.archive, args["images"]), args["names"], catalogue.archive.where)
+            wish["images"] = [one.json() for one in wishes]
+            progress.doing = "asking what it holds"
             for _round in range(ROUNDS):
-                result = self._execute_module(module_args=dict(given, wish=wish), task_vars=task_vars)
+                result = self._execute_module(module_args=dict(self._task.args, wish=wish), task_vars=task_vars)
                 ask = result.pop("ask", None)
                 if not ask:
                     break
-                blobs = _located(catalogue, ask["missing"])
+                progress.doing = "reading %s" % args["src"]
+                blobs = _located(catalogue, ask["missing"], wishes)
                 for blob in blobs:
                     wish["sizes"][blob.digest] = blob.extent.size
                     sent[blob.digest] = sent.get(blob.digest, 0) + blob.extent.size - blob.staged
@@ -73,53 +79,64 @@ class ActionModule(ActionBase):
                 progress.doing = "loading into the engine"
             else:
                 raise StagingError("%s: what was sent is not there when it is used: is something cleaning up that folder?" % ask["root"])
-        result["invocation"] = {"module_args": given}
+        result["invocation"] = {"module_args": args}
         result.update(sent_blobs=len(sent), sent_bytes=sum(sent.values()), seconds=round(progress.seconds, 2))
         return result
 
+    def _progress(self, task_vars: t.Any) -> Progress:
+        host = str(task_vars.get("inventory_hostname"))
+        if self._task.delegate_to:
+            host = "%s -> %s" % (host, self._task.delegate_to)
+        return Progress(host, quiet=bool(self._task.no_log))
+
+    # The transfer
+
     def _send(self, blobs: t.Sequence[_Blob], root: str, progress: Progress) -> None:
         """Send each blob from where the host has it; raises StagingError if the host cannot take it."""
-        progress.start(len(blobs), sum(blob.extent.size for blob in blobs), sum(blob.staged for blob in blobs))
-        put = self._put_by_stdin if self._has_stdin() else self._put_by_file
-        for blob in blobs:
-            progress.doing = "sending %s" % blob.what
-            offset = blob.staged
-            with blob.extent._replace(offset=blob.extent.offset + offset, size=blob.extent.size - offset).open() as stream:
-                for data in iter(lambda: stream.read(PIECE), b""):
-                    put("%s/%s" % (root, blob_folder(blob.digest)), piece_name(offset, data), data)
-                    offset += len(data)
-                    progress.bytes += len(data)
-            progress.blobs += 1
+        progress.start([blob.extent.size for blob in blobs], [blob.staged for blob in blobs])
+        ways = [self._put_by_stdin] if self._takes_stdin() else []
+        ways.append(self._put_by_file)
+        for pieces in _batches(_pieces(blobs)):
+            progress.doing = "sending %s" % pieces[-1].blob.what
+            while True:
+                trouble = ways[0](root, pieces)
+                if trouble is None:
+                    break
+                if len(ways) == 1:
+                    raise StagingError("%s: cannot be written on the host: %s" % (root, trouble))
+                del ways[0]  # whatever it was (a sudo that wants a terminal, for one), it may not trouble the other way
+            del ways[1:]
+            for piece in pieces:
+                progress.add(len(piece.data), piece.last)
 
-    def _has_stdin(self) -> bool:
-        """Whether a command on the host can be given a piece on its standard input: not if a password prompt needs a terminal."""
-        connection = self._connection
-        if not connection.has_pipelining:
+    def _takes_stdin(self) -> bool:
+        """Whether a command on the host may be given a piece on its standard input."""
+        connection, become = self._connection, self._connection.become
+        if connection.is_pipelining_enabled():
+            return True
+        if not connection.has_pipelining or (become and (become.require_tty or not become.pipelining)):
             return False
-        return connection.become is None or not connection.become.expect_prompt() or connection.transport.endswith("ssh")
+        # Other connections than ssh answer a prompt for a password through a terminal, which then is the standard input.
+        return not (become and become.expect_prompt()) or connection.transport == "ssh"
 
-    def _put_by_stdin(self, folder: str, name: str, data: bytes) -> None:
-        self._store("cat", folder, name, data)
+    def _put_by_stdin(self, root: str, pieces: t.Sequence[_Piece]) -> t.Optional[str]:
+        """None, or what went wrong."""
+        return self._store(root, pieces, "", _joined(pieces))
 
-    def _put_by_file(self, folder: str, name: str, data: bytes) -> None:
+    def _put_by_file(self, root: str, pieces: t.Sequence[_Piece]) -> t.Optional[str]:
         """As copy does: into Ansible's temporary folder of the login user, and from there as the become user."""
-        remote_folder = self._make_tmp_path()
-        try:
-            with tempfile.NamedTemporaryFile(dir=C.DEFAULT_LOCAL_TMP) as piece:
-                piece.write(data)
-                piece.flush()
-                remote = self._transfer_file(piece.name, self._connection._shell.join_path(remote_folder, "piece"))
-            self._fixup_perms2((remote_folder, remote))
-            self._store("cat %s" % shlex.quote(remote), folder, name, None)
-        finally:
-            self._remove_tmp_path(remote_folder)
+        folder = self._connection._shell.tmpdir or self._make_tmp_path()
+        with tempfile.NamedTemporaryFile(dir=C.DEFAULT_LOCAL_TMP) as local:
+            local.write(_joined(pieces))
+            local.flush()
+            remote = self._transfer_file(local.name, self._connection._shell.join_path(folder, "pieces"))
+        if self._is_become_unprivileged():
+            self._fixup_perms2((folder, remote))
+        return self._store(root, pieces, "exec < %s && " % shlex.quote(remote), None)
 
-    def _store(self, producer: str, folder: str, name: str, data: t.Optional[bytes]) -> None:
-        path = shlex.quote("%s/%s" % (folder, name))
-        command = "umask 077 && mkdir -p %s && %s > %s.part && mv -f %s.part %s" % (shlex.quote(folder), producer, path, path, path)
-        answer = self._low_level_execute_command(command, in_data=data)
-        if answer["rc"] != 0:
-            raise StagingError("%s: cannot be written on the host: %s" % (folder, (answer["stderr"] or answer["stdout"]).strip()))
+    def _store(self, root: str, pieces: t.Sequence[_Piece], source: str, data: t.Optional[bytes]) -> t.Optional[str]:
+        answer = self._low_level_execute_command(source + _command(root, pieces), in_data=data)
+        return None if answer["rc"] == 0 else " ".join((answer["stderr"] or answer["stdout"]).split())
 
 
 class _Blob(t.NamedTuple):
@@ -131,11 +148,24 @@ class _Blob(t.NamedTuple):
     staged: int
 
 
-def _located(catalogue: Catalogue, missing: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[_Blob]:
+class _Piece(t.NamedTuple):
+    """Bytes of a blob from ``offset`` on."""
+
+    blob: _Blob
+    offset: int
+    data: bytes
+
+    @property
+    def last(self) -> bool:
+        return self.offset + len(self.data) == self.blob.extent.size
+
+
+def _located(catalogue: Catalogue, missing: t.Sequence[t.Mapping[str, t.Any]], wishes: t.Iterable[Wanted]) -> t.List[_Blob]:
     """Raises ArchiveError for what is neither on the host nor in the archive."""
     needs = [Need(*(item[field] for field in Need._fields)) for item in missing]
     absent(needs, catalogue.archive)
-    extents = catalogue.extents(need.of for need in needs)
+    layers = [layer.descriptor.digest for one in wishes for variant in one.variants for layer in variant.layers]
+    extents = catalogue.extents([need.of for need in needs], layers)
     blobs = []
     for need, item in zip(needs, missing):
         extent = extents[need.of]
@@ -143,3 +173,49 @@ def _located(catalogue: Catalogue, missing: t.Sequence[t.Mapping[str, t.Any]]) -
             extent = catalogue.expanded(extent, need.digest, need.what)
         blobs.append(_Blob(need.digest, need.what, extent, item["staged"]))
     return blobs
+
+
+def _pieces(blobs: t.Sequence[_Blob]) -> t.Iterator[_Piece]:
+    """What the host has not staged, the small blobs first."""
+    for blob in sorted(blobs, key=lambda blob: blob.extent.size > SMALL):
+        offset, extent = blob.staged, blob.extent
+        with extent._replace(offset=extent.offset + offset, size=extent.size - offset).open() as stream:
+            while offset < extent.size:
+                data = stream.read(PIECE)
+                if not data:
+                    raise ArchiveError("%s: changed while it was read: run again once nobody writes to it" % extent.path)
+                yield _Piece(blob, offset, data)
+                offset += len(data)
+
+
+def _batches(pieces: t.Iterable[_Piece]) -> t.Iterator[t.List[_Piece]]:
+    """Lists of small pieces, and large ones alone."""
+    batch: t.List[_Piece] = []
+    for piece in pieces:
+        if batch and (len(piece.data) > SMALL or len(batch) == MANY):
+            yield batch
+            batch = []
+        batch.append(piece)
+        if len(piece.data) > SMALL:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _joined(pieces: t.Sequence[_Piece]) -> bytes:
+    return pieces[0].data if len(pieces) == 1 else b"".join(piece.data for piece in pieces)
+
+
+def _command(root: str, pieces: t.Sequence[_Piece]) -> str:
+    """A shell's way to cut its standard input into pieces, each of which has its name once it is whole.
+
+    Of all commands only dd, a byte at a time, is sure not to read further than it is told.
+    """
+    take = "cat >" if len(pieces) == 1 else 'dd bs=1 count="$3" of='
+    calls = []
+    for piece in pieces:
+        folder = "%s/%s" % (root, blob_folder(piece.blob.digest))
+        calls.append("put %s %s %d" % (shlex.quote(folder), piece_name(piece.offset, piece.data), len(piece.data)))
+    put = 'put() { mkdir -p "$1" && %s"$1/$2.part" && mv -f "$1/$2.part" "$1/$2"; }' % take
+    return "umask 077; %s; %s" % (put, " && ".join(calls))

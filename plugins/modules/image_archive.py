@@ -217,8 +217,8 @@ def body(params: t.Dict[str, t.Any], check_mode: bool, attributes: FileAttribute
 
 
 def source(params: t.Dict[str, t.Any]) -> Source:
-    names = [name for name in params["platform"] or () if name != "all"]
-    return EngineSource(connect(params), [_platform.parse(name) for name in names])
+    names = params["platform"] or ["all"]
+    return EngineSource(connect(params), [] if "all" in names else [_platform.parse(name) for name in names])
 
 
 def main() -> None:

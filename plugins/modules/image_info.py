@@ -109,7 +109,7 @@ images:
       description: What went wrong.
       type: str
       returned: failure
-      sample: "the engine at unix:///var/run/docker.sock broke off its answer (silent for too long, see engine_timeout): look at its log and run again"
+      sample: "the engine at unix:///var/run/docker.sock refused (HTTP 500): corrupt database"
     tags:
       description: All tags that name it, whole and sorted.
       type: list

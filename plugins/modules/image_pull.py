@@ -131,7 +131,9 @@ images:
     reason:
       description:
         - Why. Kept because it is V(present), has the V(same_digest) or under another digest the V(same_content); pulled because
-          it was V(absent), or the registry has an V(other_digest), or the host has an V(other_platform).
+          it was V(absent), or the registry has an V(other_digest), or the host has an V(other_platform); or because blobs of it
+          are missing (V(incomplete)), which on Docker's containerd store may stay so, as it fetches no layer whose content it
+          has from another image.
       returned: when the image did not fail
       type: str
       sample: other_digest

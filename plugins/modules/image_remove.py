@@ -57,6 +57,7 @@ options:
     type: bool
     default: false
 notes:
+  - Images are looked at side by side and removed one after the other, in the order in which they are given.
   - RV(freed_bytes) is counted from what the engine says of each layer that is not needed any more, in its own measure - the
     bytes of the files in it (classic store), of its tar (Podman) or of the blocks that it takes on disk (containerd store).
     A layer that another image uses is not counted, nor one that a container still holds. On the containerd store the blobs

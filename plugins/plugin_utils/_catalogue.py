@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Archives on the controller, opened once a run however many hosts and forks ask for them.
 
-What is learned of an archive is kept in Ansible's own temporary folder of this run, keyed by the file's size, time and
+What is learned of an archive is kept in Ansible's own temporary folder of this run, keyed by the file's size, times and
 inode, and goes with that folder.
 """
 
@@ -29,37 +29,75 @@ class Catalogue:
             stat = os.stat(os.path.join(path, "index.json") if os.path.isdir(path) else path)
         except OSError as error:
             raise ArchiveError("%s: cannot be read: %s" % (path, error.strerror)) from None
-        key = "%s %d %d %d" % (os.path.realpath(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        key = "%s %d %d %d %d" % (os.path.realpath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         self._folder = os.path.join(C.DEFAULT_LOCAL_TMP, "stowage.oci", hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest())
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        kept = os.path.join(self._folder, "archive")
-        with locked(kept + ".lock"):
-            if not os.path.exists(kept):
-                archive = Archive(path, os.path.join(self._folder, "blobs"))
-                with open(kept + ".part", "wb") as out:
-                    pickle.dump(archive, out)
-                os.rename(kept + ".part", kept)
-        with open(kept, "rb") as stream:
-            self.archive: Archive = pickle.load(stream)
+        with locked(self._path("archive.lock")):
+            found = _read(self._path("archive"))
+            if found is None:
+                found = self._opened(path)
+                _write(self._path("archive"), found)
+        if isinstance(found, ArchiveError):
+            raise found
+        self.archive: Archive = found
 
-    def extents(self, digests: t.Iterable[str]) -> t.Dict[str, Extent]:
-        """Where blobs lie on the controller's disk, by digest; documents that the archive only implies are written there."""
-        wanted = list(digests)
-        found = self.archive.extents(digest for digest in wanted if self.archive.document(digest) is None)
-        for digest in wanted:
+    def _opened(self, path: str) -> t.Union[Archive, ArchiveError]:
+        """A bad file is kept in mind too: no other host shall read it only to say the same."""
+        try:
+            return Archive(path, os.path.join(self._folder, "blobs"))
+        except ArchiveError as error:
+            if os.path.isdir(path):
+                raise
+            return error
+
+    def extents(self, digests: t.Sequence[str], likely: t.Iterable[str]) -> t.Dict[str, Extent]:
+        """Where blobs lie on the controller's disk, by digest; documents that the archive only implies are written there.
+
+        ``likely`` are layers that other hosts may lack. A compressed archive is read to expand what the first host lacks, and
+        once more, for all of them, if another lacks something else: not once for each host.
+        """
+        wanted = [digest for digest in digests if self.archive.document(digest) is None]
+        with locked(self._path("expanded.lock")):
+            before = _read(self._path("expanded")) or set()
+            if before and not before.issuperset(wanted):
+                wanted.extend(digest for digest in likely if self.archive.holds(digest))
+            found = self.archive.extents(wanted)
+            _write(self._path("expanded"), before.union(wanted))
+        for digest in digests:
             document = self.archive.document(digest)
             if document is not None:
-                path = os.path.join(self._folder, digest.replace(":", "-"))
-                with locked(path + ".lock"):
-                    if not os.path.exists(path):
-                        with open(path + ".part", "wb") as out:
-                            out.write(document)
-                        os.rename(path + ".part", path)
-                found[digest] = Extent(path, 0, len(document))
+                found[digest] = self._written(digest, document)
         return found
 
     def expanded(self, extent: Extent, digest: str, what: str) -> Extent:
         """A compressed blob, expanded once a run; ``digest`` is that of the result."""
-        path = os.path.join(self._folder, digest.replace(":", "-"))
+        path = self._path(digest)
         with locked(path + ".lock"):
             return expand(extent, path, what)
+
+    def _written(self, digest: str, document: bytes) -> Extent:
+        path = self._path(digest)
+        with locked(path + ".lock"):
+            if not os.path.exists(path):
+                with open(path + ".part", "wb") as out:
+                    out.write(document)
+                os.rename(path + ".part", path)
+        return Extent(path, 0, len(document))
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._folder, name.replace(":", "-"))
+
+
+def _read(path: str) -> t.Any:
+    """What ``_write`` wrote there, or None."""
+    try:
+        with open(path, "rb") as stream:
+            return pickle.load(stream)
+    except FileNotFoundError:
+        return None
+
+
+def _write(path: str, value: t.Any) -> None:
+    with open(path + ".part", "wb") as out:
+        pickle.dump(value, out)
+    os.rename(path + ".part", path)

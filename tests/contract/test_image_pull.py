@@ -211,10 +211,23 @@ def test_without_requests_docker_does_what_it_can(docker, registry, monkeypatch)
     monkeypatch.setitem(sys.modules, "requests", None)
     done = run(image_pull, **params(docker, name))
     assert (done["images"][0]["action"], done["changed"]) == ("pulled", docker.store == "containerd")
-    assert pull(docker, name)[0]["reason"] == "same_digest"
+    # The containerd store has the layers' content from the archive, and leaves them where they are.
+    assert pull(docker, name)[0]["reason"] == ("incomplete" if docker.store == "containerd" else "same_digest")
+
+    publish(registry, name.partition("/")[2], NEW)
+    checked, done = (run(image_pull, check, **params(docker, name)) for check in (True, False))
+    assert (checked["changed"], checked["diff"]) == (done["changed"], done["diff"]) and done["changed"]
+    assert layers(docker, name) == (NEW.diff_ids if docker.store == "classic" else None)
+
+
+def test_without_requests_the_classic_store_goes_from_platform_to_platform(classic, registry, monkeypatch):
+    name = f"{registry.host}/pull/bare-platform-{classic.kind}:1"
     publish(registry, name.partition("/")[2], MULTI)
-    assert pull(docker, name, platform="linux/arm64")[0]["reason"] == "other_platform"
-    assert layers(docker, name) == (ARM.diff_ids if docker.store == "classic" else OLD.diff_ids)
+    monkeypatch.setitem(sys.modules, "requests", None)
+    for platform, made in (("linux/amd64", OLD), ("linux/arm64", ARM), ("linux/amd64", OLD)):
+        checked, done = (run(image_pull, check, **params(classic, name, platform=platform)) for check in (True, False))
+        assert (checked["changed"], checked["diff"]) == (done["changed"], done["diff"]) and done["changed"]
+        assert layers(classic, name) == made.diff_ids
 
 
 def test_an_image_that_is_half_there_is_repaired(containerd, registry):
@@ -223,7 +236,7 @@ def test_an_image_that_is_half_there_is_repaired(containerd, registry):
     half = images.layout([OLD._replace(names=(name,))], docker=True, without=[OLD.layers[1].digest])
     containerd.call("POST", "/images/load", images.tar(half))
     assert not layers(containerd, name)
-    assert pull(containerd, name)[0]["reason"] == "absent"
+    assert pull(containerd, name)[0]["reason"] == "incomplete"
     assert layers(containerd, name) == OLD.diff_ids
 
 

@@ -62,15 +62,36 @@ def collections(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
+@dataclass
+class Prepared:
+    """An ansible-playbook that has not run yet; `folder` is the test's own, which is its home too."""
+
+    command: list[Any]
+    environ: dict[str, str]
+    folder: Path
+
+    @property
+    def results(self) -> list[Result]:
+        """Those so far, in their order."""
+        return [Result(**json.loads(line)) for line in (self.folder / "record.jsonl").read_text().splitlines()]
+
+    def run(self) -> Run:
+        done = subprocess.run(
+            self.command, env=self.environ, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        return Run(done.returncode, done.stdout, self.results)
+
+    def start(self) -> subprocess.Popen[str]:
+        """In a session of its own, with pipes for what it writes; to be waited for, or killed, by the caller."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(self.command, env=self.environ, cwd=self.folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
 @pytest.fixture
-def playbook(collections: Path, tmp_path: Path) -> Callable[..., Run]:
-    """Gives `playbook(plays, hosts, *options, **environ)`, which runs ansible-playbook in the test's own folder.
+def prepared(collections: Path, tmp_path: Path) -> Callable[..., Prepared]:
+    """Gives `prepared(plays, hosts, *options, **environ)`: see `playbook`."""
 
-    `plays`: a list of plays, or the name of a playbook of the collection. `hosts`: name -> variables; by default each host is
-    this machine under this Python, over the connection `local`.
-    """
-
-    def run(plays: list[dict] | str, hosts: Mapping[str, Mapping[str, Any]], *options: str, **environ: str) -> Run:
+    def prepare(plays: list[dict] | str, hosts: Mapping[str, Mapping[str, Any]], *options: str, **environ: str) -> Prepared:
         record = tmp_path / "record.jsonl"
         record.write_text("")
         inventory = {"all": {"hosts": hosts, "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}}
@@ -91,11 +112,19 @@ def playbook(collections: Path, tmp_path: Path) -> Callable[..., Run]:
             "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
             **environ,
         }
-        command = [BIN / "ansible-playbook", "-i", tmp_path / "inventory.yml", plays, *options]
-        done = subprocess.run(command, env=settings, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        return Run(done.returncode, done.stdout, [Result(**json.loads(line)) for line in record.read_text().splitlines()])
+        return Prepared([BIN / "ansible-playbook", "-i", tmp_path / "inventory.yml", plays, *options], settings, tmp_path)
 
-    return run
+    return prepare
+
+
+@pytest.fixture
+def playbook(prepared: Callable[..., Prepared]) -> Callable[..., Run]:
+    """Gives `playbook(plays, hosts, *options, **environ)`, which runs ansible-playbook in the test's own folder.
+
+    `plays`: a list of plays, or the name of a playbook of the collection. `hosts`: name -> variables; by default each host is
+    this machine under this Python, over the connection `local`.
+    """
+    return lambda *args, **environ: prepared(*args, **environ).run()
 
 
 @pytest.fixture(scope="session")

@@ -57,8 +57,13 @@ def _gzip(data: bytes) -> bytes:
     return out.getvalue()
 
 
-def tar(files: t.Mapping[str, t.Union[bytes, str, None, tarfile.TarInfo]], form: int = tarfile.USTAR_FORMAT) -> bytes:
-    """A tar of these members: bytes are a file, text is a symbolic link to it, None a folder, a TarInfo is itself."""
+def tar(files: t.Mapping[str, t.Union[bytes, str, None, tarfile.TarInfo]], form: t.Optional[int] = None) -> bytes:
+    """A tar of these members: bytes are a file, text is a symbolic link to it, None a folder, a TarInfo is itself.
+
+    In the ustar form, or GNU's for long names, if ``form`` is not given.
+    """
+    if form is None:
+        form = tarfile.GNU_FORMAT if any(len(name) > 100 for name in files) else tarfile.USTAR_FORMAT
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form) as archive:
         for name, content in files.items():

@@ -8,6 +8,7 @@ The same calls serve Docker and Podman's compatible API; what differs between th
 from __future__ import annotations
 
 import json
+import threading
 import typing as t
 import urllib.parse
 
@@ -35,6 +36,7 @@ class Engine:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.url = transport.url
+        self._naming = threading.Lock()
         with self._checked("GET", "/_ping") as answer:
             answer.read()
             libpod = answer.headers.get("Libpod-Api-Version")
@@ -100,7 +102,8 @@ class Engine:
 
     def tag(self, image_id: str, reference: Reference) -> None:
         query = {"repo": reference.name, "tag": reference.tag}
-        with self._checked("POST", "/images/%s/tag" % _quoted(image_id), query) as answer:
+        # Of two names that an image gets at the same time Podman forgets one.
+        with self._naming, self._checked("POST", "/images/%s/tag" % _quoted(image_id), query) as answer:
             answer.read()
 
     def remove(self, name: str, force: bool = False) -> t.List[t.Dict[str, str]]:

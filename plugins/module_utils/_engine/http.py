@@ -15,7 +15,7 @@ import ssl
 import typing as t
 import urllib.parse
 
-from .._errors import EngineDenied, EngineError, EngineNotFound
+from .._errors import EngineDenied, EngineError, EngineNotFound, shown
 
 CONNECT_SECONDS = 10
 
@@ -166,10 +166,9 @@ class Transport:
         try:
             try:
                 connection.request(method, path, body=body, headers=headers, encode_chunked=chunked)
-            except (BrokenPipeError, ConnectionResetError):
-                # An engine that refuses a body answers and closes before it has read all of it: the answer says why.
-                if not chunked:
-                    raise
+            except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+                # An engine that refuses a body, or our certificate, says so and closes before it has read all: that is what counts.
+                pass
             return Response(connection, connection.getresponse(), self.url)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -214,4 +213,4 @@ class Transport:
 def _why(error: BaseException) -> str:
     if isinstance(error, socket.timeout):
         return "silent for too long, see engine_timeout"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return getattr(error, "strerror", None) or shown(" ".join(str(error).split()) or type(error).__name__)

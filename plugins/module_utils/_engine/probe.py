@@ -18,6 +18,7 @@ import typing as t
 from .._errors import ArchiveError, StowageError
 from .._oci import manifest as _manifest
 from .._oci import platform as _platform
+from .._oci.digest import Digest
 from .._oci.manifest import Descriptor, Manifest
 from .._oci.reference import parse as parse_reference
 from .engine import Engine
@@ -70,7 +71,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         raw = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), _manifest.LIMIT))
         t.cast(_Registry, self.server).manifests.append((raw, self.headers.get("Content-Type") or ""))
-        self._answer(201, Docker_Content_Digest=str(_manifest.Digest.of(raw)))
+        self._answer(201, Docker_Content_Digest=str(Digest.of(raw)))
 
     def log_message(self, *args: t.Any) -> None:
         pass

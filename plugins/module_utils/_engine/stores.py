@@ -23,15 +23,19 @@ _STRIKES = 2
 """Push probes that come to nothing before no more are tried: then this engine does not reach our loopback."""
 
 
-def survey(engine: Engine) -> Inspects:
-    """The inspect of every image, or as much of it as matters here; one that vanishes meanwhile is left out.
+def listed(engine: Engine) -> t.Tuple[Inspects, t.List[str]]:
+    """All images: those of which the list tells as much as an inspect, in its shape, and the IDs of all others.
 
-    What we loaded into the containerd store tells its layers in the list of images, which saves an inspect for each.
+    What we loaded into the containerd store is of the first kind.
     """
     summaries = {str(summary["Id"]): summary for summary in engine.images(every=engine.store != CONTAINERD)}
     told = {image_id: document for image_id, document in ((key, _told(summary)) for key, summary in summaries.items()) if document}
-    told.update(local.documents(engine, [image_id for image_id in summaries if image_id not in told], PARALLEL))
-    return list(told.values())
+    return list(told.values()), [image_id for image_id in summaries if image_id not in told]
+
+
+def inspects(engine: Engine, names: t.Iterable[str]) -> t.Dict[str, t.Dict[str, t.Any]]:
+    """Documents by the name or ID asked for; what is not there, or vanishes meanwhile, is left out."""
+    return local.documents(engine, dict.fromkeys(names), PARALLEL)
 
 
 def _told(summary: t.Mapping[str, t.Any]) -> t.Optional[t.Dict[str, t.Any]]:

@@ -12,8 +12,8 @@ import typing as t
 
 from .._errors import ArchiveError, StowageError
 from .._module import FileAttributes, Result, concluded, failed
-from .._oci import bundle
-from .._oci.files import human, room
+from .._oci import bundle, place
+from .._oci.files import free, human, room
 from .._oci.reference import Reference
 from .._plan.archive import Keep, Sought, Write, decide, shown, wanted
 
@@ -39,10 +39,10 @@ class Source(t.Protocol):
 
 def absent(target: str, check_mode: bool) -> Result:
     """No bundle is there; raises ArchiveError, and removes nothing, if what is there is none."""
-    there = bundle.examine(target) is not None
+    there = place.examine(target) is not None
     if there:
         with _writing(target):
-            bundle.remove(target, check_mode)
+            place.remove(target, check_mode)
     diff = {"before": {"state": "present" if there else "absent"}, "after": {"state": "absent"}}
     return {"changed": there, "images": [], "diff": diff, "path": target, "size": None, "sha256": None, "fetched_bytes": 0, "reused_bytes": 0}
 
@@ -72,7 +72,7 @@ class Bundler:
         if changed and not self._check_mode:
             self._attributes.settle(self._target)
         if isinstance(plan, Keep) or self._form == bundle.OCI_LAYOUT and not self._check_mode:
-            facts.update(zip(("size", "sha256"), bundle.measure(self._target)))
+            facts.update(zip(("size", "sha256"), place.measure(self._target)))
         result = concluded([self._entry(image, plan) for image in sought], path=self._target, **facts)
         if isinstance(plan, Write):
             self._show(result["diff"], plan)
@@ -132,7 +132,7 @@ class Bundler:
                 bundle.write_folder(files, fetched.blobs, self._target)
                 return facts
             room(os.path.dirname(self._target), size, "the bundle of %d images" % len(sought))
-            with bundle.beside(self._target) as new:
+            with place.beside(self._target) as new:
                 sha256 = bundle.write_tar(files, fetched.blobs, new)
                 self._attributes.replace(new.name, self._target)
             return dict(facts, size=size, sha256=sha256)
@@ -145,7 +145,7 @@ class Bundler:
         room(folder, largest * (1 if self._form == bundle.OCI_LAYOUT else 2), "fetching and bundling the images")
 
 
-def _examined(target: str, form: str) -> t.Optional[bundle.Old]:
+def _examined(target: str, form: str) -> t.Optional[place.Old]:
     """What is there; raises ArchiveError where a bundle of this form cannot be."""
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
@@ -154,7 +154,7 @@ def _examined(target: str, form: str) -> t.Optional[bundle.Old]:
         raise ArchiveError("%s is a folder, and the format %s is a file: name a file in it, or use the format oci-layout" % (target, form))
     if os.path.isfile(target) and form == bundle.OCI_LAYOUT:
         raise ArchiveError("%s is a file, and the format oci-layout is a folder: remove it, or name another path" % target)
-    return bundle.examine(target)
+    return place.examine(target)
 
 
 @contextlib.contextmanager
@@ -165,5 +165,7 @@ def _writing(target: str, largest: int = 0) -> t.Iterator[None]:
     except OSError as error:
         more = ""
         if error.errno == errno.ENOSPC:
-            more = ": up to %s of images are there twice while their bundle is made: make room, or name another path" % human(largest)
+            more = ": the images have up to %s and are there twice while their bundle is made, and %s are free: make room, or name another path" % (
+                human(largest), human(free(os.path.dirname(target)))
+            )
         raise ArchiveError("%s: cannot be written: %s%s" % (target, error.strerror or error, more)) from None

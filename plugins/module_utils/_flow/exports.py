@@ -13,7 +13,7 @@ import typing as t
 from .._engine import local as _local
 from .._engine.engine import CONTAINERD, Engine
 from .._errors import ArchiveError, EngineError
-from .._oci import bundle
+from .._oci import bundle, place
 from .._oci import manifest as _manifest
 from .._oci import platform as _platform
 from .._oci.archive import Archive
@@ -39,10 +39,11 @@ class EngineSource:
         document = self._engine.inspect(name)
         if document is None:
             raise EngineError("%s: the engine at %s has no such image%s" % (reference.spelling, self._engine.url, self._similar(reference)))
-        image = _local.of_inspect(document, self._engine.store, reference)
+        image = _local.of_inspect(dict(document, Digest=self._engine.digest(document["Id"])), self._engine.store, reference)
         if not image.complete:
             raise EngineError("%s: the engine at %s has only a part of this image: load or pull it again" % (reference.spelling, self._engine.url))
-        offers = choose(self._platforms, self._offers(document, image), reference.spelling, "the engine at %s" % self._engine.url)
+        where = "%s on the engine at %s" % (reference.spelling, self._engine.url)
+        offers = choose(self._platforms, self._offers(document, image), where)
         return Sought(reference, image.image_id, image.digest, image.config_digest, offers)
 
     def _offers(self, document: t.Mapping[str, t.Any], image: _local.LocalImage) -> t.List[Offer]:
@@ -76,7 +77,7 @@ class EngineSource:
         one_by_one = ([str(image.image_id)] for image in sought if image.name not in members)
         with contextlib.ExitStack() as stack:
             for names in itertools.chain([everything], one_by_one):
-                spool = stack.enter_context(bundle.beside(target))
+                spool = stack.enter_context(place.beside(target))
                 archive = self._export(names, spool)
                 read += os.path.getsize(spool.name)
                 for image in sought:

@@ -17,9 +17,10 @@ from .._engine import local as _local
 from .._engine import stores
 from .._engine.engine import CONTAINERD, Engine
 from .._errors import ArchiveError, BlobMismatch, EngineError, StagingError, StowageError, TagMoved
-from .._oci import holdings, thin
+from .._oci import holdings as _holdings
 from .._oci import manifest as _manifest
 from .._oci import platform as _platform
+from .._oci import thin
 from .._oci.archive import Archive
 from .._oci.digest import CHUNK, Digest, Verified, drain, hashing
 from .._oci.files import Extent, expand
@@ -34,9 +35,11 @@ Result = t.Dict[str, t.Any]
 
 
 class Source(t.Protocol):
-    """Where the host finds blobs: what was staged, or an archive of its own. ``sent`` are digests of what came in this run."""
+    """Where the host finds blobs: what was staged, or an archive of its own."""
 
-    sent: t.Container[str]
+    @property
+    def sent(self) -> t.Container[str]:
+        """Digests of what came in this run."""
 
     def lacks(self, needs: t.Sequence[Need]) -> t.List[Result]:
         """What must come from the controller first; everything else is verified when this returns.
@@ -185,12 +188,15 @@ class Loader:
                 self._unmoved(wanted)
         images = [(wanted, variant) for wanted, variant in images if wanted.label not in self.failed]
         present = self._present(images)
-        unknown = [diff_id for _wanted, variant in images if variant.config.digest not in present for diff_id in variant.diff_ids]
         held = None
-        if any(variant.config.digest not in present for _wanted, variant in images):
-            survey = stores.survey(self._engine)
+        if self._unknown(images, present):
+            survey, others = stores.listed(self._engine)
             present.update(self._elsewhere(images, present, survey))
-            held = stores.holdings(self._engine, survey, unknown)
+            if self._unknown(images, present):
+                survey += stores.inspects(self._engine, others).values()
+                present.update(self._elsewhere(images, present, survey))
+                unknown = self._unknown(images, present)
+                held = stores.holdings(self._engine, survey, (diff_id for variant in unknown for diff_id in variant.diff_ids))
         return plan(images, self._named, present, held, lambda media_type: stores.expands(self._engine, media_type), self.distrusted)
 
     def act(self, step: Step) -> t.Tuple[t.Optional[str], t.List[Result]]:
@@ -234,7 +240,7 @@ class Loader:
 
     def _present(self, images: t.Sequence[t.Tuple[Wanted, Variant]]) -> t.Dict[str, str]:
         """By config digest, images that are here: under a wanted name, or under the ID that they would have."""
-        present = {
+        present: t.Dict[str, str] = {
             variant.config.digest: here.image_id
             for wanted, variant in images
             for _text, here in self._locals(wanted)
@@ -242,13 +248,16 @@ class Loader:
         }
         ids = {
             stores.loaded_id(self._engine.store, variant.config.digest, variant.manifest.digest): variant
-            for _wanted, variant in images
-            if variant.config.digest not in present
+            for variant in self._unknown(images, present)
         }
         for image_id, document in self._inspect(ids).items():
             if self._same(document, ids[image_id]):
                 present[ids[image_id].config.digest] = document["Id"]
         return present
+
+    @staticmethod
+    def _unknown(images: t.Iterable[t.Tuple[Wanted, Variant]], present: t.Container[str]) -> t.List[Variant]:
+        return [variant for _wanted, variant in images if variant.config.digest not in present]
 
     def _elsewhere(
         self, images: t.Iterable[t.Tuple[Wanted, Variant]], present: t.Container[str], survey: stores.Inspects
@@ -256,10 +265,9 @@ class Loader:
         """By config digest, images that are here under another name, in the store whose ID does not say which image it is."""
         return {
             variant.config.digest: document["Id"]
-            for _wanted, variant in images
-            if self._engine.store == CONTAINERD and variant.config.digest not in present
+            for variant in self._unknown(images, present)
             for document in survey
-            if self._same(document, variant)
+            if self._engine.store == CONTAINERD and self._same(document, variant)
         }
 
     def _same(self, document: t.Mapping[str, t.Any], variant: Variant) -> bool:
@@ -267,7 +275,7 @@ class Loader:
 
     def _inspect(self, names: t.Iterable[str]) -> t.Dict[str, t.Dict[str, t.Any]]:
         """Documents by the name asked for; they are remembered by ID."""
-        found = _local.documents(self._engine, dict.fromkeys(names), stores.PARALLEL)
+        found = stores.inspects(self._engine, names)
         self._documents.update((document["Id"], document) for document in found.values())
         return found
 
@@ -278,7 +286,7 @@ class Loader:
         original = t.cast(Manifest, _manifest.parse(self._bytes(variant.manifest.digest), step.wanted.label))
         manifest = thin.described(original, [self._describe(part) for part in step.parts])
         sent = [layer for layer, part in zip(manifest.layers, step.parts) if part.held is None]
-        notes = holdings.annotations(variant.config.digest, variant.diff_ids, manifest.layers)
+        notes = _holdings.notes(variant.config.digest, variant.diff_ids, manifest.layers)
         archive = thin.stream(manifest, self._bytes(variant.config.digest), sent, notes, self._reader)
         error = self._engine.load(archive).error
         image_id = stores.loaded_id(self._engine.store, variant.config.digest, manifest.digest)
@@ -419,7 +427,7 @@ def _bytes_of(missing: t.Iterable[Result]) -> int:
     return sum((need["size"] or 0) - need["staged"] for need in missing)
 
 
-def _digests(step: Step) -> t.List[str]:
+def _digests(step: Step) -> t.List[Digest]:
     """Of everything that may have been staged for an image."""
     layers = [digest for layer in step.variant.layers for digest in (layer.descriptor.digest, layer.diff_id)]
     return [step.variant.manifest.digest, step.variant.config.digest] + layers

@@ -12,7 +12,6 @@ from .._errors import EngineError, InvalidInput, NotInRegistry, RegistryDenied, 
 from .._oci import image as _image
 from .._oci import platform as _platform
 from .._oci.manifest import Descriptor
-from .._oci.platform import Platform
 from .._oci.reference import Reference
 from .._plan.pull import Content, Keep, Local, Pull, Remote, Wish, decide, settled
 from .._registry.client import Client
@@ -62,11 +61,12 @@ class Puller:
 
         config_digest = content.config_digest if content else None
         entry.update(digest=digest, config_digest=config_digest, image_id=digest if self._engine.store == CONTAINERD else config_digest)
-        entry.update(changed=True, diff=(self._shown(reference, before and before._asdict()), self._shown(reference, entry)))
-        if not self._check_mode:
+        entry.update(diff=(self._shown(reference, before and before._asdict()), self._shown(reference, entry)))
+        if self._check_mode:
+            entry["changed"] = plan.reason != "incomplete"
+        else:
             after = self._pull(wish, remote, content)
-            entry.update(image_id=after.image_id, config_digest=after.config_digest or config_digest)
-            entry["changed"] = before is None or (before.image_id, before.platform) != (after.image_id, after.platform)
+            entry.update(image_id=after.image_id, config_digest=after.config_digest or config_digest, changed=not after.same(before))
         return entry
 
     def _decide(self, wish: Wish, local: t.Optional[Local]) -> t.Tuple[t.Union[Keep, Pull], t.Optional[Remote], t.Optional[Content]]:
@@ -87,7 +87,11 @@ class Puller:
         return plan, remote, content
 
     def _pull(self, wish: Wish, remote: Remote, content: t.Optional[Content]) -> Local:
-        """Pull, and find nothing left to do; raises EngineError if there is."""
+        """Pull, and find nothing left to do; raises EngineError if there is.
+
+        Where the containerd store of Docker 28 has a layer's content unpacked it does not fetch the layer: such an image runs,
+        and stays incomplete.
+        """
         reference, digest = wish.reference, remote.descriptor.digest
         platform, auth = str(self._platform) if self._platform else None, self._auth(reference)
         self._engine.pull(reference, platform, auth, self._tls_verify)
@@ -102,7 +106,7 @@ class Puller:
                 "%s: the engine at %s reported no error, and has no such image: look at its log" % (reference.spelling, self._engine.url)
             )
         plan = decide(wish, after, remote, content)
-        if isinstance(plan, Pull):
+        if isinstance(plan, Pull) and plan.reason != "incomplete":
             what, found = (digest, after.digest or after.image_id) if plan.reason == "other_digest" else (wish.platform or wish.host, after.platform)
             raise EngineError(
                 "%s: %s promised %s, and the engine at %s has %s after the pull: the tag was moved meanwhile, or a mirror is behind: run again"
@@ -115,9 +119,7 @@ class Puller:
         if document is None:
             return None
         image = _local.of_inspect(document, self._engine.store, reference)
-        if not image.complete:
-            return None
-        if self._foreign:
+        if self._foreign and image.complete:
             document = self._engine.inspect(str(reference), self._foreign) or document
         digests = {text.partition("@")[2] for text in image.repo_digests if text.startswith(reference.name + "@")}
         if self._engine.store == CONTAINERD:
@@ -125,7 +127,8 @@ class Puller:
         platform = _platform.normalise(document.get("Os") or "", document.get("Architecture") or "", document.get("Variant") or "")
         if not document.get("Variant"):
             platform = platform._replace(variant="")
-        return Local(image.image_id, image.digest, frozenset(digests), image.config_digest, _image.fingerprint_of_inspect(document), platform)
+        fingerprint = _image.fingerprint_of_inspect(document)
+        return Local(image.image_id, image.digest, frozenset(digests), image.config_digest, fingerprint, platform, image.complete)
 
     def _ask(self, reference: Reference) -> Remote:
         answer = self._engine.distribution(reference, self._auth(reference))

@@ -37,7 +37,9 @@ class Remover:
         self._check_mode = check_mode
         self._wishes = [_named.parse(text) for text in options["images"]]
         self._repositories = {wish.reference.name for wish in self._wishes if wish.reference} if options["dangling"] else set()
-        self._summaries = {str(summary["Id"]): summary for summary in engine.images(every=True)}
+        # A list of all images takes an engine seconds where it has hundreds: not for what is absent anyway.
+        needed = options["dangling"] or any(map(self._there, self._wishes))
+        self._summaries = {str(summary["Id"]): summary for summary in engine.images(every=True)} if needed else {}
         self._host = _host(engine, self._summaries)
         self._before = self._host
         self._documents: t.Dict[str, Document] = {}
@@ -49,6 +51,14 @@ class Remover:
             image_id = t.cast(Image, removal.image).image_id
             entries.append(self._guarded(image_id, lambda removal=removal, image_id=image_id: self._do(image_id, None, removal)))
         return concluded(entries, freed_bytes=self._freed())
+
+    def _there(self, wish: Named) -> bool:
+        """Whether there may be something to remove."""
+        if wish.reference and wish.image_id:
+            # Of several images whose IDs begin so an engine shows one or none.
+            return True
+        digest = wish.reference and wish.reference.digest
+        return bool(_local.local(self._engine, wish) or (digest and self._engine.store == CONTAINERD and self._engine.inspect(digest)))
 
     def _guarded(self, name: str, work: t.Callable[[], Result]) -> Result:
         try:
@@ -77,19 +87,26 @@ class Remover:
 
     def _act(self, spelling: str, removal: Removal) -> None:
         """Raises EngineError if a name or image that was to go is still there afterwards."""
+        force = self._force and bool(removal.gone)
         for call in removal.calls:
             try:
-                self._engine.remove(call, self._force)
+                self._engine.remove(call, force)
             except EngineError as error:
                 if self._engine.inspect(call):
                     raise EngineError("%s: %s" % (spelling, error)) from None
-        # By digest Podman finds an image under any name that it once had.
-        for name in [call for call in removal.calls if "@" not in call] + list(removal.gone[:1]):
-            if self._engine.inspect(name):
-                raise EngineError(
-                    "%s: the engine at %s reported no error, and still has %s: somebody else named it meanwhile, run again"
-                    % (spelling, self._engine.url, name)
-                )
+        image_id = removal.gone[0] if removal.gone else None
+        left = self._engine.inspect(image_id) if image_id else None
+        if left and not left.get("RepoTags"):
+            # The containerd store keeps an image that lost its last name, if it has children or containers.
+            self._engine.remove(t.cast(str, image_id), force)
+            left = self._engine.inspect(t.cast(str, image_id))
+        # By digest Podman finds an image under any name.
+        there = [call for call in removal.calls if "@" not in call and call != image_id and self._engine.inspect(call)]
+        if left or there:
+            raise EngineError(
+                "%s: the engine at %s reported no error, and still has %s: somebody else named it meanwhile, run again"
+                % (spelling, self._engine.url, ", ".join(there) or image_id)
+            )
 
     def _measure(self, removal: Removal) -> None:
         """Look at the layers while they are there."""
@@ -120,7 +137,8 @@ class Remover:
 def _host(engine: Engine, summaries: t.Mapping[str, Document]) -> Host:
     classic, podman = engine.store == CLASSIC, engine.store == PODMAN
     containers = tuple(
-        Container(_name(document), _id(document.get("ImageID")), document.get("State") in _RUNNING) for document in engine.containers()
+        Container(_name(document), _id(document.get("ImageID")), document.get("State") in _RUNNING)
+        for document in (engine.containers() if summaries else ())
     )
     images = {image_id: _image_of(summary, engine.store) for image_id, summary in summaries.items()}
     return Host(images, containers, holds_parents=classic, drops_parents=classic or podman, digests_follow=classic)

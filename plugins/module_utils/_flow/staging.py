@@ -59,10 +59,10 @@ class Staging:
         try:
             if not check_mode:
                 os.makedirs(os.path.dirname(parent), exist_ok=True)
-                for folder in (parent, self.root):
-                    if not os.path.lexists(folder):
-                        os.mkdir(folder, 0o700)
-            self.check()
+            for folder in (parent, self.root):
+                if not check_mode and not os.path.lexists(folder):
+                    os.mkdir(folder, 0o700)
+                self.check()
             there = self.root
             while not os.path.isdir(there):
                 there = os.path.dirname(there)
@@ -155,7 +155,7 @@ class _Joined:
                 if not self._left:
                     return b""
                 self._stream = self._left.pop().open()
-            data = self._stream.read(n if n >= 0 else CHUNK)
+            data: bytes = self._stream.read(n if n >= 0 else CHUNK)
             if data:
                 return data
             self._stream.__exit__()

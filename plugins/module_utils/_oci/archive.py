@@ -24,6 +24,8 @@ from .reference import parse as parse_reference
 
 NAME_CONTAINERD = "io.containerd.image.name"
 NAME_OCI = "org.opencontainers.image.ref.name"
+_NO_NAMES = ("sha256:", "sha512:")
+"""What podman save names an image that has no name."""
 _NESTED = 4
 """How deep an index may lie in an index."""
 _CONFIG_NAME = re.compile(r"(?:blobs/sha256/|sha256:)?([0-9a-f]{64})(?:\.json)?")
@@ -45,7 +47,7 @@ class Entry(t.NamedTuple):
 
     @property
     def label(self) -> str:
-        return (self.names + self.handles)[0]
+        return shown((self.names + self.handles)[0])
 
 
 class Archive:
@@ -105,9 +107,9 @@ class Archive:
             below = self._below(descriptor, _NESTED, known)
             if not below.images and not below.absent:
                 continue
-            bare = descriptor.annotations.get(NAME_OCI) or ""
-            names = [descriptor.annotations.get(NAME_CONTAINERD) or (bare if "/" in bare or ":" in bare else "")]
-            if not names[0]:
+            whole, bare = (descriptor.annotations.get(key) or "" for key in (NAME_CONTAINERD, NAME_OCI))
+            names = [text for text in (whole, bare) if ("/" in text or ":" in text) and not text.startswith(_NO_NAMES)][:1]
+            if not names:
                 names = next((tags[image.config.digest] for image in below.images if image.config.digest in tags), [])
             # Flat entries of one name are the platforms of one image; entries of one digest are its several names.
             flat = bool(names and descriptor.platform)
@@ -253,7 +255,7 @@ class _Item(t.NamedTuple):
         tags, layers = (
             [_manifest.text(text, where) for text in _manifest.listed(item.get(key), where)] for key in ("RepoTags", "Layers")
         )
-        return cls(_manifest.text(item.get("Config"), where), tags, layers)
+        return cls(_manifest.text(item.get("Config"), where), list(filter(None, tags)), layers)
 
 
 class _Below(t.NamedTuple):

@@ -73,12 +73,13 @@ class Verified:
         self._what = what
 
     def read(self, n: int = -1) -> bytes:
+        if n < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
         # One byte more than promised tells a longer blob, however long it is.
-        most = self._size - self._seen + 1
-        data = self._stream.read(most if n < 0 else min(n, most))
+        data = self._stream.read(min(n, self._size - self._seen + 1))
         self._hash.update(data)
         self._seen += len(data)
-        if self._seen > self._size or (self._seen < self._size and (n < 0 or (not data and n))):
+        if self._seen > self._size or (self._seen < self._size and not data and n):
             found = "more" if self._seen > self._size else "only %d" % self._seen
             raise self._damaged("%s has %s bytes where its descriptor says %d" % (self._digest, found, self._size))
         if self._seen == self._size:

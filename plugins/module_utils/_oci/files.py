@@ -199,7 +199,7 @@ class PackedFiles:
         found = self._members[name]
         if found.document is None:
             _bounded(found.size, name, self.where)
-            raise ArchiveError("%s: %s is not JSON" % (self.where, shown(name)))
+            raise ArchiveError("%s: %s: not JSON" % (self.where, shown(name)))
         return found.document
 
     def extents(self, names: t.Iterable[str]) -> t.Dict[str, Extent]:
@@ -348,12 +348,17 @@ def _unreadable(path: str, error: Exception) -> ArchiveError:
 
 def room(folder: str, needed: int, purpose: str, error: t.Type[Exception] = ArchiveError) -> None:
     """Raise ``error`` unless the file system of ``folder`` has ``needed`` bytes free for an ordinary user."""
-    disk = os.statvfs(folder)
-    free = disk.f_bavail * disk.f_frsize
-    if needed > free:
+    available = free(folder)
+    if needed > available:
         raise error(
-            "%s needs %s in %s, where %s are free: make room, or name another folder" % (purpose, human(needed), folder, human(free))
+            "%s needs %s in %s, where %s are free: make room, or name another folder" % (purpose, human(needed), folder, human(available))
         )
+
+
+def free(folder: str) -> int:
+    """Bytes that an ordinary user may still write there."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def human(size: float) -> str:

@@ -95,7 +95,7 @@ def described(annotations: t.Optional[t.Mapping[str, str]]) -> t.Dict[str, Descr
     return dict(noted(annotations))
 
 
-def annotations(config_digest: str, diff_ids: t.Iterable[str], layers: t.Iterable[Descriptor]) -> t.Dict[str, str]:
+def notes(config_digest: str, diff_ids: t.Iterable[str], layers: t.Iterable[Descriptor]) -> t.Dict[str, str]:
     """What ``noted`` reads back, and which config this is."""
     rows = [[diff_id, layer.media_type, layer.digest, layer.size] for diff_id, layer in zip(diff_ids, layers)]
     return {CONFIG_KEY: config_digest, LAYERS_KEY: json.dumps(rows, separators=(",", ":"))}

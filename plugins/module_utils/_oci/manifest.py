@@ -72,7 +72,7 @@ class Descriptor(t.NamedTuple):
             raise ArchiveError("%s: a descriptor is wanted where this has %s" % (where, shown(document)))
         size, stated = document.get("size"), document.get("platform")
         try:
-            if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 63:
                 raise InvalidInput("its size is %s" % shown(size))
             digest = Digest.parse(t.cast(str, document.get("digest")))
             platform = _platform.of(stated) if stated else None

@@ -1,6 +1,7 @@
 # Copyright: stowage.oci contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tars, read from front to back, in the forms that writers use: ustar, GNU and pax (POSIX.1-2017, pax, "ustar Interchange Format").
+"""Tars, read from front to back in the forms that writers use, ustar, GNU and pax (POSIX.1-2017, pax, "ustar Interchange Format"),
+and the blocks of which one is written.
 
 Python's tarfile takes a damaged header for the end of the archive, and lets a header ask for any amount of memory: it is
 for the archives of friends.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import struct
 import typing as t
 
 from .._errors import ArchiveError, shown
@@ -197,3 +199,25 @@ def _name(block: bytes) -> bytes:
 
 def _text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
+
+
+# Writing
+
+
+END = b"\0" * (2 * BLOCK)
+
+
+def padding(size: int) -> bytes:
+    """What follows the bytes of a file."""
+    return b"\0" * (-size % BLOCK)
+
+
+def header(name: str, size: int) -> bytes:
+    """The header of a plain file, the same on every Python (tarfile's is not): mode 0644, time 0, owned by nobody.
+
+    From 8 GiB on ``size`` is a number of base 256, as GNU writes it and all readers read it.
+    """
+    length = b"%011o" % size if size < 8 << 30 else b"\x80" + size.to_bytes(11, "big")
+    head = struct.pack("100s8s8s8s12s12s", name.encode("ascii"), b"0000644", b"0000000", b"0000000", length, b"%011o" % 0)
+    tail = struct.pack("1s100s8s32s32s8s8s167s", _FILE[0], b"", b"ustar\x0000", b"", b"", b"", b"", b"")
+    return head + b"%06o\0 " % (sum(head) + sum(tail) + 8 * ord(" ")) + tail

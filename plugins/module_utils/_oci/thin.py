@@ -7,29 +7,14 @@ Layers that the host holds are named and left out (image-spec, image-layout.md; 
 
 from __future__ import annotations
 
-import tarfile
 import typing as t
 
 from . import manifest as _manifest
 from .digest import CHUNK
 from .manifest import Descriptor, Manifest
+from .tar import END, header, padding
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
-_BLOCK = tarfile.BLOCKSIZE
-
-
-def header(name: str, size: int) -> bytes:
-    """A tar header of a plain file that depends on nothing else."""
-    member = tarfile.TarInfo(name)
-    member.size = size
-    return member.tobuf(tarfile.USTAR_FORMAT)
-
-
-def padding(size: int) -> bytes:
-    return b"\0" * (-size % _BLOCK)
-
-
-END = b"\0" * (2 * _BLOCK)
 
 
 def described(original: Manifest, layers: t.Sequence[Descriptor]) -> Manifest:

@@ -7,8 +7,10 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import InvalidInput, InvalidReference
+from .._oci import choice
 from .._oci.archive import Archive, Entry
-from .._oci.bundle import DOCKER_ARCHIVE, Old
+from .._oci.bundle import DOCKER_ARCHIVE
+from .._oci.place import Old
 from .._oci.platform import Platform
 from .._oci.reference import Reference
 from .._oci.reference import parse as parse_reference
@@ -70,24 +72,19 @@ def wanted(texts: t.Iterable[str]) -> t.List[Reference]:
     found: t.Dict[str, Reference] = {}
     for text in texts:
         reference = parse_reference(text)
+        if not reference.tag:
+            raise InvalidReference("%s has no tag, and a bundle names its images by repository and tag: write repository:tag@digest" % text)
         first = found.setdefault(reference.tagged, reference)
         if first.digest != reference.digest:
             raise InvalidInput("images: both %s and %s would be named %s in the bundle: leave one out" % (first.spelling, text, reference.tagged))
     return list(found.values())
 
 
-def choose(platforms: t.Sequence[Platform], offers: t.Sequence[Offer], what: str, where: str) -> t.Tuple[Offer, ...]:
+def choose(platforms: t.Sequence[Platform], offers: t.Sequence[Offer], where: str) -> t.Tuple[Offer, ...]:
     """The offers that serve ``platforms``, all of them if none is named; raises InvalidInput that lists what there is."""
-    if not platforms:
-        return tuple(offers)
-    chosen: t.Dict[int, Offer] = {}
-    for platform in platforms:
-        ranked = sorted((rank, at) for at, rank in enumerate(platform.rank(offer.platform) for offer in offers) if rank is not None)
-        if not ranked:
-            there = ", ".join(str(offer.platform) for offer in offers)
-            raise InvalidInput("%s: %s has it for %s, not for %s: leave platform out to take what is there" % (what, where, there, platform))
-        chosen[ranked[0][1]] = offers[ranked[0][1]]
-    return tuple(chosen.values())
+    there = [offer.platform for offer in offers]
+    chosen = [choice.choose(platform, there, where, InvalidInput) for platform in platforms] or range(len(offers))
+    return tuple(offers[position] for position in dict.fromkeys(chosen))
 
 
 def decide(form: str, sought: t.Sequence[Sought], old: t.Optional[Old]) -> t.Union[Keep, Write]:
@@ -116,7 +113,7 @@ def decide(form: str, sought: t.Sequence[Sought], old: t.Optional[Old]) -> t.Uni
 def shown(image: Sought, old: t.Optional[Old]) -> t.Tuple[t.Dict[str, t.Optional[str]], t.Dict[str, t.Optional[str]]]:
     """What the name stands for in the old bundle and shall stand for: by platform, a digest as the source has them."""
     entry = by_name(old.archive).get(image.name) if old and old.archive else None
-    becomes = {str(offer.platform): offer.manifest or image.config_digest for offer in image.offers}
+    becomes = {str(offer.platform): offer.manifest or image.config_digest or image.image_id for offer in image.offers}
     by_manifest = image.offers[0].manifest is not None
     was = {str(one.config.platform): str(one.manifest.digest if by_manifest else one.config.digest) for one in entry.variants} if entry else {}
     return was, becomes

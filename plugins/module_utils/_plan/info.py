@@ -88,7 +88,8 @@ def _known(storage: Storage) -> t.Iterator[t.Tuple[bool, str]]:
 
     # File systems
     yield overlay and details.get("Supports d_type") == "false", (
-        "The file system %s has no d_type (xfs made with ftype=0), so that overlay cannot hide deleted files reliably: make it again with ftype=1." % below
+        "The file system %s has no d_type (xfs made with ftype=0), so that overlay cannot hide deleted files reliably: make it again with ftype=1."
+        % below
     )
     yield overlay and below in _NFS, (
         "Overlay on NFS fails when layers are unpacked or containers write, because NFS cannot be its upper layer: move the root to a local disk."

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import ArchiveError, ImageNotInArchive, InvalidInput
+from .._errors import ArchiveError, ImageNotInArchive, InvalidInput, shown
 from .._oci import image as _image
 from .._oci import platform as _platform
 from .._oci.archive import Archive, Entry
@@ -19,6 +19,7 @@ from .._oci.holdings import CONFIG_KEY, Holdings, Layer
 from .._oci.image import Image
 from .._oci.manifest import OCI_LAYER, Descriptor
 from .._oci.reference import parse as parse_reference
+
 
 class Variant(t.NamedTuple):
     """One platform of a wanted image: everything but the bytes."""
@@ -77,6 +78,10 @@ def want(entries: t.Sequence[Entry], names: t.Mapping[str, str], where: str) -> 
     A key of ``names`` is a reference or a digest of the archive, or, ending in ``/``, the beginning of references. Raises
     InvalidInput for an image that ends up without a name, a name given twice, and a key that fits nothing.
     """
+    for key, value in names.items():
+        if not isinstance(value, str) or key.endswith("/") and not value.endswith("/"):
+            wanted = "the beginning of references, ending in / as %s does" % key if key.endswith("/") else "a reference"
+            raise InvalidInput("names: %s is to become %s, which is not %s" % (key, shown(value), wanted))
     unused = set(names)
     taken: t.Dict[str, str] = {}
     wishes = []
@@ -85,7 +90,10 @@ def want(entries: t.Sequence[Entry], names: t.Mapping[str, str], where: str) -> 
         if not references:
             raise InvalidInput("%s: the image %s has no name: give it one with names, for example names: {%r: 'app:1'}" % (where, entry.label, entry.label))
         for text in references:
-            key = parse_reference(text).tagged
+            reference = parse_reference(text)
+            if not reference.tag:
+                raise InvalidInput("%s: %s would be named %s, and a host names images by a tag: give it another name with names" % (where, entry.label, text))
+            key = reference.tagged
             if taken.setdefault(key, entry.label) != entry.label:
                 raise InvalidInput("%s: both %s and %s would be named %s: choose with images, or rename with names" % (where, taken[key], entry.label, text))
         wishes.append(Wanted(references[0], references, tuple(map(_facts, entry.variants)), entry.absent))
@@ -98,27 +106,23 @@ def want(entries: t.Sequence[Entry], names: t.Mapping[str, str], where: str) -> 
 
 
 def _renamed(entry: Entry, names: t.Mapping[str, str], unused: t.Set[str]) -> t.Iterator[str]:
+    handles = [handle for handle in entry.handles if handle in names]
+    rules = [_rules(text, names) for text in entry.names]
+    unused.difference_update(handles, (key for found in rules for key, _new in found))
+    if handles:
+        yield names[handles[0]]
+        return
+    for text, found in zip(entry.names, rules):
+        yield found[0][1] if found else text
+
+
+def _rules(text: str, names: t.Mapping[str, str]) -> t.List[t.Tuple[str, str]]:
+    """Keys of ``names`` that fit a reference, each with what it makes of it: the reference itself, then the longest beginning."""
+    canonical = str(parse_reference(text))
+    whole = [(key, names[key]) for key in names if not key.endswith("/") and _canonical(key) == canonical]
     prefixes = sorted((key for key in names if key.endswith("/")), key=len, reverse=True)
-    whole = {_canonical(key): key for key in names if not key.endswith("/")}
-    for handle in entry.handles:
-        if handle in names:
-            unused.discard(handle)
-            yield names[handle]
-            return
-    for text in entry.names:
-        canonical = str(parse_reference(text))
-        if canonical in whole:
-            unused.discard(whole[canonical])
-            yield names[whole[canonical]]
-            continue
-        for prefix in prefixes:
-            spelled = next((form for form in (text, canonical) if form.startswith(prefix)), None)
-            if spelled:
-                unused.discard(prefix)
-                yield names[prefix] + spelled[len(prefix):]
-                break
-        else:
-            yield text
+    forms = [(key, next((form for form in (text, canonical) if form.startswith(key)), "")) for key in prefixes]
+    return whole + [(key, names[key] + form[len(key):]) for key, form in forms if form]
 
 
 def _canonical(text: str) -> str:
@@ -144,7 +148,7 @@ def choose(wanted: Wanted, host: _platform.Platform, platform: t.Optional[_platf
         return wanted.variants[ranked[0][1]]
     there = ", ".join(str(variant.platform) for variant in wanted.variants)
     lacking = "; its index names %s, which the archive lacks" % ", ".join(wanted.absent) if wanted.absent else ""
-    advice = "" if platform or not there else ": to load it all the same, give platform: %s" % wanted.variants[0].platform
+    advice = "" if platform or not there else ": to load it all the same, give platform: %s" % (wanted.variants[0].platform,)
     raise ImageNotInArchive(
         "%s is in the archive for %s, not for %s%s%s%s"
         % (wanted.label, there or "no platform", target, "" if platform else ", which this host runs", lacking, advice)
@@ -177,7 +181,7 @@ def same(document: t.Mapping[str, t.Any], variant: Variant, by_content: bool) ->
     descriptor = document.get("Descriptor") or {}
     annotation = (descriptor.get("annotations") or {}).get(CONFIG_KEY)
     if annotation:
-        return annotation == variant.config.digest
+        return bool(annotation == variant.config.digest)
     return _image.fingerprint_of_inspect(document) == variant.fingerprint
 
 

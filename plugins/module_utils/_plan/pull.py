@@ -31,7 +31,8 @@ class Local(t.NamedTuple):
 
     ``digest`` is the one that the store shows, ``digests`` are all under which it knows the image in that repository.
     ``config_digest`` is None where the store does not tell it; ``fingerprint`` is that of ``_oci.image``. A platform without
-    variant is one of which the variant is not known.
+    variant is one of which the variant is not known. Of an image that is not ``complete`` blobs are missing (containerd store
+    alone): then neither fingerprint nor platform are known, and it may run or not.
     """
 
     image_id: str
@@ -40,6 +41,13 @@ class Local(t.NamedTuple):
     config_digest: t.Optional[str]
     fingerprint: str
     platform: Platform
+    complete: bool = True
+
+    def same(self, other: t.Optional[Local]) -> bool:
+        """Whether the reference that named ``other`` names the same image still."""
+        if other is None or self.image_id != other.image_id:
+            return False
+        return self.platform == other.platform or not other.complete
 
 
 class Remote(t.NamedTuple):
@@ -68,14 +76,14 @@ class Keep(t.NamedTuple):
 
 
 class Pull(t.NamedTuple):
-    """``reason``: absent, other_platform, or other_digest."""
+    """``reason``: absent, other_platform, other_digest, or incomplete, where the name stays with what it names."""
 
     reason: str
 
 
 def settled(wish: Wish, local: t.Optional[Local]) -> t.Optional[Keep]:
     """Keep, if that is certain without asking the registry."""
-    if local is None or (wish.platform and not _serves(local.platform, wish.platform)):
+    if local is None or not local.complete or (wish.platform and not _serves(local.platform, wish.platform)):
         return None
     if wish.reference.digest:
         return Keep("same_digest") if wish.reference.digest in local.digests else None
@@ -91,12 +99,15 @@ def decide(wish: Wish, local: t.Optional[Local], remote: Remote, content: t.Opti
         if remote.platforms is not None:
             wanted, exactly = remote.platforms[choose(wanted, remote.platforms, where, NotInRegistry)], True
     elif wanted:
-        offered = content.platform if content else local.platform if local and remote.descriptor.digest in local.digests else None
+        known = local is not None and local.complete and remote.descriptor.digest in local.digests
+        offered = content.platform if content else t.cast(Local, local).platform if known else None
         if offered and not _serves(offered, wanted):
             choose(wanted, [offered], where, NotInRegistry)
 
     if local is None:
         return Pull("absent")
+    if not local.complete:
+        return Pull("incomplete" if remote.descriptor.digest in local.digests else "other_digest")
     if wanted and not _serves(local.platform, wanted, exactly):
         return Pull("other_platform")
     if remote.descriptor.digest in local.digests:

@@ -46,5 +46,12 @@ def similar(wanted: str, present: t.Iterable[str], limit: int = 5) -> t.List[str
         parsed = [(text, _reference.parse(text)) for text in present]
         found += [text for text, other in parsed if other.name == reference.name]
         found += [text for text, other in parsed if other.repository.rpartition("/")[2] == last]
-    found += difflib.get_close_matches(str(reference or wanted), present, limit, 0.75)
+    short = {_short(text): text for text in present}
+    found += [short[text] for text in difflib.get_close_matches(_short(str(reference or wanted)), list(short), limit, 0.75)]
     return list(dict.fromkeys(found))[:limit]
+
+
+def _short(text: str) -> str:
+    """Without what nearly all names have in common."""
+    prefix = _reference.DOCKER_HUB + "/library/"
+    return text[len(prefix):] if text.startswith(prefix) else text

@@ -14,7 +14,7 @@ from .._errors import RegistryDenied, RegistryError, shown
 from .._oci import challenge as _challenge
 from .._oci.challenge import Challenge
 from .._oci.reference import Reference
-from .http import Answer, Http
+from .transport import Answer, Http
 from .keychain import Credential, Keychain
 
 _SAFETY_SECONDS = 10
@@ -78,10 +78,13 @@ class Auth:
     def _token(self, reference: Reference, challenge: Challenge, scope: str, credential: t.Optional[Credential]) -> t.Tuple[str, float]:
         """A token and the seconds it is good for."""
         realm = challenge.parameters["realm"]
-        server = urllib.parse.urlsplit(realm)
-        where = "%s, the token server of %s," % (server.netloc, reference.registry)
-        if server.scheme not in self._schemes:
-            raise RegistryError("%s: %s is not asked, as %s is no https address" % (reference.spelling, where, realm))
+        try:
+            server = urllib.parse.urlsplit(realm)
+        except ValueError:
+            server = urllib.parse.urlsplit("")
+        where = "%s, the token server of %s," % (shown(server.netloc), reference.registry)
+        if server.scheme not in self._schemes or not server.netloc:
+            raise RegistryError("%s: %s is not asked, as %s is no https address" % (reference.spelling, where, shown(realm)))
         wish = {"service": challenge.parameters.get("service", ""), "scope": scope}
         if credential and not credential.username:
             form = dict(wish, grant_type="refresh_token", client_id="stowage.oci", refresh_token=credential.secret)
@@ -95,7 +98,7 @@ class Auth:
         try:
             document = json.loads(answer.body.decode("utf-8"))
             token = document.get("token") or document["access_token"]
-            return token, float(document.get("expires_in") or 60)
+            return "" + token, float(document.get("expires_in") or 60)
         except (AttributeError, KeyError, TypeError, ValueError):
             raise RegistryError("%s: %s answers no token (%s)" % (reference.spelling, where, reason(answer))) from None
 

@@ -15,7 +15,7 @@ from .._oci.manifest import Descriptor, Index, Manifest
 from .._oci.platform import Platform
 from .._oci.reference import DOCKER_HUB, Reference
 from .auth import Auth, reason
-from .http import Answer, Http
+from .transport import Answer, Http, number
 from .keychain import Keychain
 
 _HUB_HOST = "registry-1.docker.io"
@@ -40,11 +40,11 @@ class Client:
         answer = self._answer("HEAD", reference, _manifests(reference))
         if answer.status not in _NO_HEAD:
             self._judge(reference, answer)
-            media_type, size, stated = _media_type(answer), answer.headers.get("Content-Length", ""), _stated(answer)
-            if stated and size.isdigit() and media_type in _manifest.INDEXES + _manifest.MANIFESTS:
+            media_type, size, stated = _media_type(answer), number(answer.headers.get("Content-Length", "")), _stated(answer)
+            if stated and size is not None and media_type in _manifest.INDEXES + _manifest.MANIFESTS:
                 if stated != (reference.digest or stated):
                     raise _mismatch(reference, answer, reference.digest, stated)
-                return Descriptor(media_type, stated, int(size))
+                return Descriptor(media_type, stated, size)
         raw, media_type = self.manifest(reference)
         parsed = _manifest.parse(raw, _where(reference), media_type)
         return Descriptor(parsed.media_type, reference.digest or Digest.of(raw), len(raw))

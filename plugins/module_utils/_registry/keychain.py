@@ -166,7 +166,9 @@ class _File:
         if os.sep in helper:
             raise failure("is no program's name")
         try:
-            done = subprocess.run([program, "get"], input=key.encode("utf-8"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=self._timeout)
+            done = subprocess.run(
+                [program, "get"], input=key.encode("utf-8"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=self._timeout, check=False
+            )
         except subprocess.TimeoutExpired:
             raise failure("did not answer for %s seconds" % self._timeout) from None
         except OSError as error:

@@ -13,7 +13,8 @@ from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import 
 
 from ansible_collections.stowage.oci.tests.unit.images import Made, docker_archive, layout, sha256, tar
 
-from .store import CREATED_SECONDS, NO_TIME, Document, Record, Store, Unreadable, content_bytes, familiar, made, parts, read_archive, unpacked, verified
+from .store import CREATED_SECONDS, NO_TIME, Document, Record, Store, Unreadable
+from .store import content_bytes, familiar, made, parts, read_archive, unpacked, verified
 
 
 class Classic(Store):
@@ -123,7 +124,7 @@ class Classic(Store):
             "RepoTags": tags,
             "RepoDigests": digests,
             "Parent": record.parent,
-            "Created": config.get("created") or NO_TIME,
+            "Created": config.get("created") or (NO_TIME if self.old else None),
             "Config": dict({"Cmd": None, "Entrypoint": None, "Env": None, "Labels": None, "User": ""}, **(config.get("config") or {})),
             "Architecture": config.get("architecture", ""),
             "Os": config.get("os", ""),
@@ -161,7 +162,7 @@ class Classic(Store):
     def past(self, record: Record) -> t.List[Document]:
         return self.history(record, self._sizes(record), record.id, self._names(record)[0])
 
-    def export(self, record: Record) -> bytes:
+    def export(self, records: t.Sequence[Record]) -> bytes:
         """20.10 writes a docker archive, 28 a layout as well."""
-        image = self._made(record, "", [name for name in self.named(record) if "@" not in name])
-        return tar(docker_archive([image]) if self.old else layout([image], docker=True))
+        images = [self._made(record, "", [name for name in self.named(record) if "@" not in name]) for record in records]
+        return tar(docker_archive(images) if self.old else layout(images, docker=True))

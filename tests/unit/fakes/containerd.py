@@ -84,13 +84,23 @@ class Containerd(Store):
     def _read(self, record: Record) -> None:
         """Find the manifest for this machine and its config among the blobs."""
         raw = self.content.get(record.id, b"")
-        document = json.loads(raw.decode()) if raw else {}
-        for entry in document.get("manifests") or []:
+        for entry in self._children(record):
             if (entry.get("platform") or {}).get("architecture") == "amd64":
                 raw = self.content.get(entry["digest"], b"")
         record.manifest = raw
         config = json.loads(raw.decode()).get("config") if raw else None
         record.raw_config = self.content.get(config["digest"], b"") if config else b""
+
+    def _children(self, record: Record) -> t.List[Document]:
+        """The descriptors in an index."""
+        raw = self.content.get(record.id, b"")
+        return (json.loads(raw.decode()) if raw else {}).get("manifests") or []
+
+    def _child(self, record: Record, digest: str) -> Record:
+        """An image of an index, as if that were all."""
+        child = Record(digest, b"", b"", record.media_type)
+        self._read(child)
+        return child
 
     def unpack(self, record: Record) -> t.Optional[str]:
         """Make the snapshots that are missing; the digest of the blob that it takes and that is not there."""
@@ -119,7 +129,9 @@ class Containerd(Store):
         return record.manifest, {entry["digest"]: self.content[entry["digest"]] for entry in [document["config"]] + document["layers"]}
 
     def remove(self, text: str, force: bool) -> t.List[t.Dict[str, str]]:
-        """A digest of a repository takes all of its tags; the rest is Docker's rule."""
+        """A digest of a repository takes all of its tags, and with the last name alone go neither the image of a container nor a
+        parent, whatever is said; the rest is Docker's rule.
+        """
         names = self.spellings(text)
         if names and "@" in names[0] and names[0] not in self.names:
             record = self.known(text)
@@ -127,7 +139,14 @@ class Containerd(Store):
             gone = [name for name in self.named(record) if parse_reference(name).name == repository]
             untagged = [{"Untagged": familiar(name)} for one in gone for name in self.untag(record, one)]
             return untagged + ([] if self.named(record) else self.deleted(record))
+        record = self.known(text)
+        users, children = self.users(record), self.children(record)
+        if names and self.named(record) == names and (children or users) and (force or not users):
+            self.untag(record, names[0])
+            return [{"Untagged": familiar(names[0])}] + ([] if users else [{"Deleted": record.id}])
         return super().remove(text, force)
+
+    prunes_parents = False
 
     def sweep(self) -> t.List[str]:
         """Collect garbage; nothing is said of it."""
@@ -142,7 +161,8 @@ class Containerd(Store):
     def _blobs(self, record: Record) -> t.Set[str]:
         config = {json.loads(record.manifest.decode())["config"]["digest"]} if record.manifest else set()
         named = {record.id, sha256(record.manifest)} | config | {layer["digest"] for layer in self._layers(record)}
-        return named & set(self.content)
+        below = [self._blobs(self._child(record, entry["digest"])) for entry in self._children(record)]
+        return named.union(*below) & set(self.content)
 
     # What it shows
 
@@ -165,7 +185,13 @@ class Containerd(Store):
         descriptor: Document = {"mediaType": record.media_type, "digest": record.id, "size": len(self.content.get(record.id, b""))}
         return dict(descriptor, annotations=dict(record.annotations)) if record.annotations else descriptor
 
-    def inspect(self, record: Record) -> Document:
+    def inspect(self, record: Record, architecture: str = "") -> Document:
+        """``architecture`` wants that image of an index."""
+        for entry in self._children(record):
+            if architecture and entry["platform"]["architecture"] == architecture:
+                child = self.inspect(self._child(record, entry["digest"]))
+                shown = {key: child[key] for key in ("Created", "Architecture", "Os", "Config", "RootFS") if key in child}
+                return dict(self.inspect(record), **shown)
         tags, digests = self._names(record)
         document: Document = {
             "Id": record.id,
@@ -183,7 +209,9 @@ class Containerd(Store):
         }
         if self.complete(record):
             config = record.config
-            document.update(Created=config.get("created") or NO_TIME, Architecture=config.get("architecture", ""), Os=config.get("os", ""))
+            document.update(Architecture=config.get("architecture", ""), Os=config.get("os", ""))
+            if config.get("created"):
+                document["Created"] = config["created"]
             document["Config"].update(config.get("config") or {})
             document["RootFS"] = {"Type": "layers", "Layers": record.diff_ids} if record.diff_ids else {"Type": "layers"}
             if config.get("variant"):
@@ -192,9 +220,16 @@ class Containerd(Store):
 
     def manifests(self, record: Record) -> t.List[Document]:
         """What ``?manifests=1`` adds to inspect."""
-        available = self.complete(record)
-        digest = sha256(record.manifest) if record.manifest else record.id
-        return [{"ID": digest, "Descriptor": {"digest": digest}, "Available": available, "Kind": "image"}]
+        shown = []
+        for entry in self._children(record) or [self._descriptor(record)]:
+            child = self._child(record, entry["digest"])
+            document = {"ID": child.id, "Descriptor": entry, "Available": self.complete(child), "Size": {"Content": self._content_size(child)}}
+            if (entry.get("platform") or {}).get("os") == "unknown":
+                shown.append(dict(document, Kind="attestation", AttestationData={}))
+            else:
+                platform = {key: child.config[key] for key in ("architecture", "os", "variant") if key in child.config} or entry.get("platform")
+                shown.append(dict(document, Kind="image", ImageData={"Platform": platform}))
+        return shown
 
     def summaries(self, every: bool) -> t.List[Document]:
         return [self._summary(record) for record in self.records.values() if every or self.named(record) or not self.children(record)]
@@ -218,14 +253,19 @@ class Containerd(Store):
     def past(self, record: Record) -> t.Optional[t.List[Document]]:
         return self.history(record, self._sizes(record), record.id, self._names(record)[0]) or None
 
-    def export(self, record: Record) -> bytes:
+    def export(self, records: t.Sequence[Record]) -> bytes:
         """The blobs as they are, and docker's manifest.json for older readers."""
-        entries = [dict(self._descriptor(record), annotations={"io.containerd.image.name": name}) for name in self.named(record)]
-        layers = [path(layer["digest"]) for layer in self._layers(record)]
-        config = path(json.loads(record.manifest.decode())["config"]["digest"])
-        files = {path(digest): self.content[digest] for digest in sorted(self._blobs(record))}
-        files["index.json"] = dump({"schemaVersion": 2, "manifests": entries or [self._descriptor(record)]})
-        files["manifest.json"] = dump([{"Config": config, "RepoTags": self._names(record)[0] or None, "Layers": layers}])
+        entries: t.List[Document] = []
+        items = []
+        for record in records:
+            named = [dict(self._descriptor(record), annotations={"io.containerd.image.name": name}) for name in self.named(record)]
+            entries += named or [self._descriptor(record)]
+            config = path(json.loads(record.manifest.decode())["config"]["digest"])
+            layers = [path(layer["digest"]) for layer in self._layers(record)]
+            items.append({"Config": config, "RepoTags": self._names(record)[0] or None, "Layers": layers})
+        files = {path(digest): self.content[digest] for digest in sorted(set().union(*map(self._blobs, records)))}
+        files["index.json"] = dump({"schemaVersion": 2, "manifests": entries})
+        files["manifest.json"] = dump(items)
         files["oci-layout"] = b'{"imageLayoutVersion":"1.0.0"}'
         return tar(files)
 

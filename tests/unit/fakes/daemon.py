@@ -67,7 +67,7 @@ class Daemon:
     def headers(self) -> t.Dict[str, str]:
         if self.store.name == "podman":
             return {"Api-Version": "1.41", "Libpod-Api-Version": "4.3.1", "Server": "Libpod/4.3.1 (linux)"}
-        return {"Api-Version": "1.41", "Server": "Docker/20.10.24 (linux)"} if self.old else {"Api-Version": "1.51", "Server": "Docker/28.5.2 (linux)"}
+        return {"Api-Version": "1.41" if self.old else "1.51", "Server": "Docker/%s (linux)" % self.version}
 
     @property
     def version(self) -> str:
@@ -93,7 +93,7 @@ class Daemon:
 
     def _inspect(self, call: Call, body: bytes, name: str) -> Answer:
         record = self.store.known(name)
-        document = self.store.inspect(record)
+        document = self.store.inspect(record, *_architecture(call)) if self.store.name == "containerd" else self.store.inspect(record)
         if self.store.name == "containerd" and call.query.get("manifests") in ("1", "true"):
             document["Manifests"] = self.store.manifests(record)
         return 200, document
@@ -118,10 +118,10 @@ class Daemon:
             return 200, Stream([_error(str(error))])
 
     def _export(self, call: Call, body: bytes) -> Answer:
-        return 200, self.store.export(self.store.known(call.query["names"]))
+        return 200, self.store.export([self.store.known(name) for name in call.names])
 
     def _export_one(self, call: Call, body: bytes, name: str) -> Answer:
-        return 200, self.store.export(self.store.known(name))
+        return 200, self.store.export([self.store.known(name)])
 
     # Containers
 
@@ -248,6 +248,11 @@ class Daemon:
         ("DELETE", "/containers/(.+)", _discard),
         ("GET", "/distribution/(.+)/json", _distribution),
     )
+
+
+def _architecture(call: Call) -> t.List[str]:
+    """That which a query asks for, if any."""
+    return [json.loads(call.query["platform"])["architecture"]] if "platform" in call.query else []
 
 
 def _error(message: str) -> Document:

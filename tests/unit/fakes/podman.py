@@ -94,7 +94,7 @@ class Podman(Store):
             raise Unreadable("loading tar component manifest.json: file does not exist")
         item = json.loads(files["manifest.json"].decode())[0]
         if any(name not in files for name in item["Layers"]):
-            raise Unreadable("determining manifest MIME type for docker-archive:/var/tmp/api_load.tar1: Some layer tarfiles are missing in the tarball")
+            raise Unreadable("determining manifest MIME type for docker-archive: Some layer tarfiles are missing in the tarball")
         image = made(files[item["Config"]], [unpacked(files[name]) for name in item["Layers"]], "", docker=True)
         for found, expected in zip(image.diff_ids, json.loads(image.config.decode())["rootfs"]["diff_ids"]):
             _same(found, expected)
@@ -113,7 +113,7 @@ class Podman(Store):
         self.layers.update(fresh)
         self.compressed.update(read)
         record = self.records.setdefault(sha256(raw), Record(sha256(raw), raw, raw_manifests[-1]))
-        record.digests += [digest for digest in map(sha256, raw_manifests) if digest not in record.digests]
+        record.digests = list(dict.fromkeys(record.digests + [sha256(manifest) for manifest in raw_manifests]))
         return record
 
     def pulled(self, reference: Reference, target: bytes, media_type: str, manifest: bytes, blobs: t.Mapping[str, bytes]) -> None:
@@ -177,7 +177,7 @@ class Podman(Store):
             "RepoTags": [name for name in self.named(record)[::-1] if "@" not in name],
             "RepoDigests": self._digests(record),
             "Parent": record.parent[7:],
-            "Created": config.get("created") or NO_TIME,
+            "Created": config.get("created") or "2026-01-01T00:00:00Z",
             "Config": dict({"Cmd": None, "Entrypoint": None, "Env": None, "User": ""}, **(config.get("config") or {})),
             "Architecture": config.get("architecture", ""),
             "Os": config.get("os", ""),
@@ -212,8 +212,8 @@ class Podman(Store):
             raise Refused(500, "runtime error: invalid memory address or nil pointer dereference")
         return self.history(record, self._sizes(record), record.id[7:], None)
 
-    def export(self, record: Record) -> bytes:
-        return tar(docker_archive([self._made(record, "", self.named(record))], "podman"))
+    def export(self, records: t.Sequence[Record]) -> bytes:
+        return tar(docker_archive([self._made(record, "", self.named(record)) for record in records], "podman"))
 
 
 def _needed(blobs: t.Mapping[str, bytes], digest: str) -> bytes:

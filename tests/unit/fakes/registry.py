@@ -58,7 +58,7 @@ class Rule(t.NamedTuple):
 
 
 class FakeRegistry:
-    """``calls`` are the requests so far. ``realm`` is where bearer tokens are to be had: here, unless a test says otherwise."""
+    """``calls`` are the requests so far, over so many ``connections``. ``realm`` is where bearer tokens are to be had: here, unless a test says otherwise."""
 
     username, password, identity = "ann", "secret", "refresh-me"
     expires_in = 300
@@ -66,6 +66,7 @@ class FakeRegistry:
     def __init__(self, auth: str = "", tls: t.Optional[ssl.SSLContext] = None) -> None:
         self.auth = auth
         self.calls: t.List[Call] = []
+        self.connections = 0
         self._manifests: t.Dict[str, t.Tuple[str, bytes]] = {}
         self._blobs: t.Dict[str, bytes] = {}
         self._tokens: t.Dict[str, str] = {}
@@ -112,9 +113,9 @@ class FakeRegistry:
             self._manifests["%s@%s" % (repository, key)] = (media_type, raw)
         return Digest.of(raw)
 
-    def answer(self, method: str, pattern: str, status: int, headers: Headers = {}, body: bytes = b"", times: int = 1) -> None:
+    def answer(self, method: str, pattern: str, status: int, headers: t.Optional[Headers] = None, body: bytes = b"", times: int = 1) -> None:
         with self._lock:
-            self._rules += [Rule(method, pattern, Answer(status, headers, body), None)] * times
+            self._rules += [Rule(method, pattern, Answer(status, headers or {}, body), None)] * times
 
     def cut(self, method: str, pattern: str, after: int, times: int = 1) -> None:
         with self._lock:
@@ -237,6 +238,10 @@ class _Server(http.server.ThreadingHTTPServer):
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
+
+    def setup(self) -> None:
+        super().setup()
+        t.cast(_Server, self.server).registry.connections += 1
 
     def log_message(self, *args: t.Any) -> None:
         pass

@@ -20,12 +20,13 @@ Body = t.Callable[[t.Optional[int]], bytes]
 
 
 class Call(t.NamedTuple):
-    """A request as it came, without the API version before its path."""
+    """A request as it came, without the API version before its path; ``names`` are the values of that parameter of the query."""
 
     method: str
     path: str
     query: t.Dict[str, str]
     headers: t.Mapping[str, str]
+    names: t.Sequence[str] = ()
 
 
 class Stream(t.NamedTuple):
@@ -90,8 +91,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         served = t.cast(_Server, self.server).served
         parts = urllib.parse.urlsplit(self.path)
         path = re.sub(r"^/v[0-9.]+(?=/)", "", urllib.parse.unquote(parts.path))
-        query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
-        status, document = served.handle(Call(self.command, path, query, self.headers), self._body)
+        pairs = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
+        names = [value for key, value in pairs if key == "names"]
+        status, document = served.handle(Call(self.command, path, dict(pairs), self.headers, names), self._body)
         self._send(status, document)
 
     do_GET = do_POST = do_DELETE = do_HEAD = _serve

@@ -188,15 +188,18 @@ class Store:
     keeps_parents = False
     """Whether an image from which another was built cannot be deleted."""
 
+    prunes_parents = True
+    """Whether untagged parents go with the last image that was built from them."""
+
     def untag(self, record: Record, name: str) -> t.List[str]:
         self.names.pop(name)
         return [name]
 
     def deleted(self, record: Record) -> t.List[t.Dict[str, str]]:
-        """Delete it, and its untagged parents that nobody else was built from."""
+        """Delete it, and (where the store does that) its untagged parents that nobody else was built from."""
         self.drop(record)
         went = [record.id] + self.sweep()
-        parent = self.records.get(record.parent)
+        parent = self.records.get(record.parent) if self.prunes_parents else None
         more = self.deleted(parent) if parent and not self.named(parent) and not self.children(parent) and not self.users(parent) else []
         return [{"Deleted": image_id} for image_id in went] + more
 
@@ -205,21 +208,13 @@ class Store:
         if self.keeps_parents and self.children(record) and not by_name:
             raise Refused(409, "conflict: unable to delete %s (cannot be forced) - image has dependent child images" % short)
         for container in self.users(record):
-            running = container["State"] == "running"
+            user, running = container["Id"][:12], container["State"] == "running"
             if by_name:
-                raise Refused(
-                    409,
-                    'conflict: unable to remove repository reference "%s" (must force) - container %s is using its referenced image %s'
-                    % (text, container["Id"][:12], short),
-                )
-            if running:
-                raise Refused(
-                    409, "conflict: unable to delete %s (cannot be forced) - image is being used by running container %s" % (short, container["Id"][:12])
-                )
-            if not force:
-                raise Refused(
-                    409, "conflict: unable to delete %s (must be forced) - image is being used by stopped container %s" % (short, container["Id"][:12])
-                )
+                why = 'remove repository reference "%s" (must force) - container %s is using its referenced image %s' % (text, user, short)
+                raise Refused(409, "conflict: unable to " + why)
+            if running or not force:
+                how = ("cannot be forced", "running") if running else ("must be forced", "stopped")
+                raise Refused(409, "conflict: unable to delete %s (%s) - image is being used by %s container %s" % (short, how[0], how[1], user))
 
 
 def familiar(name: str) -> str:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("alone")
 BASE = layer({"etc/os": b"base"}, "gzip")
 APP = image([BASE, layer({"app": b"1"}, "gzip")], config={"Cmd": ["/app"]})
 NEW = image([BASE, layer({"app": b"2"}, "gzip")], config={"Cmd": ["/app"]})
-ARM = image([BASE], platform="linux/arm64")
+ARM = image([BASE], platform="linux/arm64/v8")
 SAME = image(APP.layers, docker=True, config={"Cmd": ["/app"]})
 MULTI = index([APP, ARM])
 ASKED = "/distribution/.*"
@@ -285,6 +285,18 @@ def test_a_registry_that_docker_reaches_and_the_module_does_not_is_tried_once(do
     assert len(docker.registry.calls) == 2
 
 
+def test_what_a_mirror_has_and_the_registry_has_not_is_pulled(docker):
+    names = ["app-%d:1" % number for number in range(2)]
+    for text in names:
+        docker.engine.hold(NEW._replace(names=(docker.name(text),)))
+        docker.engine.offer(docker.name(text), APP)
+    docker.registry.offer(names[1], APP)
+    done = run(image_pull, **docker.params(*names, parallel=1))
+    assert [entry["action"] for entry in done["images"]] == ["pulled"] * 2
+    assert docker.registry.count("GET", "/v2/app-0/.*") == 1
+    assert docker.registry.count("GET", "/v2/app-1/.*") > 0
+
+
 # Platforms
 
 
@@ -450,14 +462,35 @@ def test_says_what_the_engine_says_of_a_pull_that_breaks(site):
     assert site.engine.image_id(site.name("app:1")) is None
 
 
-def test_an_image_that_is_half_there_is_pulled():
+@pytest.fixture(name="half")
+def _half():
+    """An image on the containerd store of which a layer's blob is missing."""
     site = serve("containerd")
     site.offer("app:1", APP)
     run(image_pull, **site.params("app:1"))
     site.engine.store.content.pop(APP.layers[1].digest)
-    result, again = four_times(image_pull, **site.params("app:1"))
-    assert (only(result)["reason"], only(again)["reason"]) == ("absent", "same_digest")
+    yield site
     close(site)
+
+
+@pytest.mark.parametrize("how", [{}, {"policy": "missing"}, {"platform": "linux/amd64"}])
+def test_an_image_that_is_half_there_is_completed(half, how):
+    result, again = four_times(image_pull, **half.params("app:1", **how))
+    assert (only(result)["action"], only(result)["reason"], result["changed"]) == ("pulled", "incomplete", False)
+    assert only(again)["reason"] == ("present" if "policy" in how else "same_digest")
+
+
+def test_an_image_that_the_store_leaves_half_there_has_not_changed(half):
+    half.engine.answer("POST", "/images/create", 200, Stream([{"status": "Status: Image is up to date"}]), times=2)
+    result, again = four_times(image_pull, **half.params("app:1"))
+    assert only(result) == only(again)
+    assert (only(again)["action"], only(again)["reason"], only(again)["changed"]) == ("pulled", "incomplete", False)
+
+
+def test_an_image_that_is_half_there_may_be_another(half):
+    half.offer("app:1", NEW)
+    result, again = four_times(image_pull, **half.params("app:1"))
+    assert (only(result)["reason"], result["changed"], only(again)["reason"]) == ("other_digest", True, "same_digest")
 
 
 @pytest.mark.parametrize(

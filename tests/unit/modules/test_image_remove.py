@@ -86,11 +86,12 @@ def test_all_names_in_one_task(engine):
     assert engine.store.records == {}
 
 
-def test_absent_is_fine_and_costs_two_calls(engine):
-    result = run(image_remove, engine_host=engine.url, images=["nothing:1", "sha256:" + 64 * "0"])
+def test_absent_is_fine_and_costs_a_call_each(engine):
+    missing = "sha256:" + 64 * "0"
+    result = run(image_remove, engine_host=engine.url, images=["nothing:1", missing])
 
     assert not result["changed"] and {entry["action"] for entry in result["images"]} == {"absent"}
-    assert [call.path for call in engine.calls[2:]] == ["/images/json", "/containers/json"]
+    assert [call.path for call in engine.calls[2:]] == ["/images/docker.io/library/nothing:1/json", "/images/%s/json" % missing]
 
 
 def test_check_mode_touches_nothing(engine):
@@ -231,6 +232,15 @@ def test_a_name_that_is_not_the_last_goes_though_the_image_is_in_use(engine):
     assert actions(real) == [("app:1", "untagged")]
 
 
+def test_force_does_not_touch_a_container_when_the_image_stays(engine):
+    engine.contain("app:1", "web")
+    engine.tag("app:1", "app:stable")
+    real, _again = four_times(image_remove, engine_host=engine.url, images=["app:1"], force=True)
+    assert actions(real) == [("app:1", "untagged")]
+    assert [one["Names"] for one in engine.store.containers] == [["/web"]]
+    assert not [call for call in engine.calls if "force" in call.query]
+
+
 # What other images were built on
 
 
@@ -322,6 +332,14 @@ def test_dangling_of_two_repositories_needs_both():
         both = ["127.0.0.1:5000/a:0", "127.0.0.1:5000/b:0"]
         real, _again = four_times(image_remove, engine_host=engine.url, images=both, dangling=True)
         assert actions(real)[2:] == [(APP.config_digest, "removed")]
+
+
+def test_a_past_name_that_is_none():
+    with FakeEngine("podman") as engine:
+        engine.hold(image([BASE, ONE]))
+        for record in engine.store.records.values():
+            record.past_names.append("<none>:<none>")
+        assert not run(image_remove, engine_host=engine.url, images=["app:1"], dangling=True)["changed"]
 
 
 def test_podman_keeps_what_was_pulled_by_digest():

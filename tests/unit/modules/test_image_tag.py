@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ansible_collections.stowage.oci.plugins.modules import image_tag
@@ -98,7 +100,8 @@ def test_source_with_a_digest_is_found_by_that_digest_alone(engine):
     assert engine.image_id("pinned:1") == identity(engine, APP)
 
     other = "127.0.0.1:5000/app:1@sha256:" + 64 * "0"
-    assert "%s: the engine at %s has no such image" % (other, engine.url) in fail(image_tag, engine_host=engine.url, source=other, tags=["x:1"])["msg"]
+    message = fail(image_tag, engine_host=engine.url, source=other, tags=["x:1"])["msg"]
+    assert message.startswith("%s: the engine at %s has no such image" % (other, engine.url))
 
 
 def test_digest_is_that_of_the_new_repository():
@@ -153,6 +156,21 @@ def test_a_tag_that_is_moved_meanwhile_fails_alone(engine):
 def test_a_tag_that_is_gone_at_once_fails(engine):
     engine.after("POST", "/images/.*/tag", lambda: engine.lose("app:1"))
     assert "names none now" in fail(image_tag, engine_host=engine.url, source="app:1", tags=["app:stable"])["msg"]
+
+
+def test_names_are_given_one_at_a_time(engine):
+    """Podman forgets one of two that an image gets at the same time."""
+    active, most = [], []
+
+    def slow():
+        active.append(1)
+        most.append(len(active))
+        time.sleep(0.05)
+        active.pop()
+
+    engine.after("POST", "/images/.*/tag", slow, times=4)
+    run(image_tag, engine_host=engine.url, source="app:1", tags=["app:%s" % letter for letter in "abcd"], parallel=4)
+    assert most == [1, 1, 1, 1]
 
 
 def test_a_refusal_of_the_engine_is_told(engine):

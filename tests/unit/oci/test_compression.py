@@ -51,12 +51,10 @@ def test_anything_else_is_not_compressed(head):
 
 
 @pytest.mark.parametrize("kind", COMPRESSIONS)
-@pytest.mark.parametrize("left", [0, 5, 0.2, 0.9, -1])
+@pytest.mark.parametrize("left", [5, 0.2, 0.9, -1])
 def test_says_that_the_data_is_cut_off(kind, left):
     packed = compress(DATA, kind)
     cut = packed[: left if isinstance(left, int) else int(len(packed) * left)]
-    if kind == "gzip" and not cut:
-        return  # nothing at all is a gzip file to Python, and no archive to anybody
     with pytest.raises(ArchiveError, match=r"^here: its %s data is damaged or cut off \(.+\): make or copy it again$" % kind):
         expanded(cut, kind)
 

@@ -222,7 +222,7 @@ def test_says_that_the_disk_is_bad(kind, tmp_path, monkeypatch):
     where = shape(kind, tmp_path, FILES)
     real, allowed = files._open, [1, 1]
     monkeypatch.setattr(files, "_open", lambda path: Breaks(real(path), allowed.pop()))
-    with pytest.raises(ArchiveError, match="^%s: (cannot be read: |its gzip data is damaged or cut off \(.*)Input/output error" % where):
+    with pytest.raises(ArchiveError, match=r"^%s: (cannot be read: |its gzip data is damaged or cut off \(.*)Input/output error" % where):
         opened(str(where), "scratch")
     allowed.append(0)
     with pytest.raises(ArchiveError, match="^%s: cannot be read: Input/output error" % where):
@@ -299,19 +299,21 @@ def test_bounds_the_documents_that_are_kept_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_DOCUMENTS", 1 << 20)
     with pytest.raises(ArchiveError, match="a.tar.gzip: more than 1 MiB of JSON: not an image archive"):
         opened(str(where), str(tmp_path / "scratch"))
-    with pytest.raises(ArchiveError, match="c is not JSON"):
+    with pytest.raises(ArchiveError, match="c: not JSON"):
         opened(str(shape("gzip", tmp_path, {"a": b"{}", "c": b"x" * 600000})), str(tmp_path / "scratch")).read("c")
 
 
-@pytest.mark.parametrize("kind", ["xz", "zstd"])
+@pytest.mark.parametrize("kind", COMPRESSIONS)
 def test_a_bomb_fills_neither_memory_nor_disk(kind, tmp_path):
     bomb = tmp_path / "bomb"
     member = tarfile.TarInfo("blob")
     member.size = 1 << 40
-    bomb.write_bytes(compress(member.tobuf(tarfile.GNU_FORMAT), kind) + compress(b"\0" * (1 << 25), kind) * 100)
+    bomb.write_bytes(compress(member.tobuf(tarfile.GNU_FORMAT), kind) + compress(b"\0" * (1 << 25), kind) * 20)
     script = (
         "import resource, sys; sys.path[:0] = [%r]; import conftest\n"
+        "from ansible_collections.stowage.oci.plugins.module_utils._oci import compression\n"
         "from ansible_collections.stowage.oci.plugins.module_utils._oci.files import opened\n"
+        "compression.FREE = 1 << 27\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: opened(%r, %r)\n"
         "except Exception as error: print(error)\n"
@@ -319,7 +321,7 @@ def test_a_bomb_fills_neither_memory_nor_disk(kind, tmp_path):
     ) % (str(Path(__file__).parents[2]), str(bomb), str(tmp_path / "scratch"))
     message, kilobytes = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True).stdout.decode().splitlines()
     assert message.startswith("%s: expands to more than 200 times its size" % bomb)
-    assert int(kilobytes) < 60000
+    assert int(kilobytes) < 50000
     assert not (tmp_path / "scratch").exists()
 
 

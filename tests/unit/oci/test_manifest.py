@@ -92,6 +92,7 @@ def test_an_attestation_has_the_annotation_or_an_unknown_platform():
         ("x", "a descriptor is wanted where this has x"),
         ({"digest": D}, "a descriptor is malformed: its size is None"),
         ({"digest": D, "size": -1}, "its size is -1"),
+        ({"digest": D, "size": 1 << 63}, "its size is 9223372036854775808"),
         ({"digest": D, "size": True}, "its size is True"),
         ({"digest": D, "size": 1.5}, "its size is 1.5"),
         ({"digest": D, "size": "1"}, "its size is 1"),

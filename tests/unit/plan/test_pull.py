@@ -17,9 +17,9 @@ def wish(text="registry.example/app:1", policy="digest", wanted=None, host="linu
     return Wish(parse(text), policy, wanted and platform.parse(wanted), platform.parse(host))
 
 
-def local(digests=(OLD,), of="linux/amd64", config=CONFIG, fingerprint="as-seen"):
+def local(digests=(OLD,), of="linux/amd64", config=CONFIG, fingerprint="as-seen", complete=True):
     digest = digests[0] if digests else None
-    return Local("the-id", digest, frozenset(digests), config, fingerprint, platform.Platform(*of.split("/")))
+    return Local("the-id", digest, frozenset(digests), config, fingerprint, platform.Platform(*of.split("/")), complete)
 
 
 def image(digest=NEW):
@@ -43,7 +43,9 @@ def index(*platforms):
         (wish("registry.example/app@" + OLD), local([NEW]), None),
         (wish("registry.example/app@" + OLD), local([]), None),
         (wish("registry.example/app@" + OLD), None, None),
-        # Another platform than the wanted one settles nothing.
+        # What is not all there settles nothing, nor does another platform than the wanted one.
+        (wish(policy="missing"), local(complete=False), None),
+        (wish("registry.example/app@" + OLD), local(complete=False), None),
         (wish(policy="missing", wanted="linux/arm64"), local(), None),
         (wish("registry.example/app@" + OLD, wanted="linux/arm64"), local(), None),
         (wish(policy="missing", wanted="linux/arm64"), local(of="linux/arm64"), Keep("present")),
@@ -64,6 +66,10 @@ def test_settles_what_the_host_alone_can(wished, here, plan):
         (wish(), local([NEW]), image(NEW), Keep("same_digest")),
         (wish(), local([OLD, NEW]), image(NEW), Keep("same_digest")),
         (wish(), local([]), image(NEW), Pull("other_digest")),
+        # Of what is not all there no platform is known.
+        (wish(wanted="linux/arm64"), local([NEW], of="linux/", complete=False), image(NEW), Pull("incomplete")),
+        (wish(), local([INDEX], of="linux/", complete=False), index("linux/amd64"), Pull("incomplete")),
+        (wish(), local([OLD], of="linux/", complete=False), image(NEW), Pull("other_digest")),
         # An image of one platform is taken as it is unless a platform is asked for.
         (wish(), local([NEW], of="linux/s390x"), image(NEW), Keep("same_digest")),
         (wish(wanted="linux/arm64"), local([NEW], of="linux/arm64"), image(NEW), Keep("same_digest")),
@@ -119,3 +125,17 @@ def test_says_that_an_index_has_no_such_platform(wished, here):
 def test_says_that_an_image_is_for_another_platform(here, content):
     with pytest.raises(NotInRegistry, match="^registry.example/app:1 at registry.example is there for linux/amd64, not for linux/arm64: name"):
         decide(wish(wanted="linux/arm64"), here, image(NEW), content)
+
+
+@pytest.mark.parametrize(
+    ("before", "same"),
+    [
+        (local(), True),
+        (local(complete=False), True),
+        (local(of="linux/arm64"), False),
+        (local()._replace(image_id="another-id"), False),
+        (None, False),
+    ],
+)
+def test_tells_whether_a_name_has_moved(before, same):
+    assert local().same(before) is same

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -114,6 +116,11 @@ def test_the_manifest_is_the_bytes_as_received(registry):
     assert client().manifest(at(registry, "app:1")) == (APP.manifest, manifest.OCI_MANIFEST)
 
 
+def test_bytes_that_nobody_promises_are_taken_as_they_are(registry):
+    registry.answer("GET", "/v2/app/.*", 200, {"Content-Type": manifest.OCI_MANIFEST + "; charset=utf-8"}, APP.manifest)
+    assert client().manifest(at(registry, "app:1")) == (APP.manifest, manifest.OCI_MANIFEST)
+
+
 @pytest.mark.parametrize(("name", "headers"), [("app@" + APP.digest, {}), ("app:1", {"Docker-Content-Digest": APP.digest})])
 def test_other_bytes_than_promised_are_refused(registry, name, headers):
     registry.offer("app:1", APP)
@@ -172,6 +179,16 @@ def test_a_config_with_other_bytes_is_refused(registry):
         client().config(at(registry, "app:1"), AMD64)
 
 
+def test_one_connection_serves_many_requests():
+    with FakeRegistry("bearer") as registry:
+        registry.offer("app:1", MULTI)
+        asking = client(username="ann", password="secret")
+        for _time in range(3):
+            asking.resolve(at(registry, "app:1"))
+        asking.config(at(registry, "app:1"), AMD64)
+        assert (len(registry.calls), registry.connections) == (8, 1)
+
+
 # What goes wrong
 
 
@@ -198,6 +215,13 @@ def test_gives_up_when_it_has_asked_often_enough(registry):
     with pytest.raises(RegistryError, match=r"app:1: %s failed \(HTTP 503\): look at its log, or try again later" % registry.host):
         client().resolve(at(registry, "app:1"))
     assert len(registry.calls) == 3
+
+
+@pytest.mark.parametrize("stated", ["soon", "\u00b2", "", "Mon, 01 Jan 99999 00:00:00 GMT"])
+def test_does_not_wait_for_nonsense(registry, stated):
+    digest = registry.offer("app:1", APP)
+    registry.answer("HEAD", "/v2/.*", 429, {"Retry-After": stated})
+    assert client().resolve(at(registry, "app:1")).digest == digest
 
 
 @pytest.mark.parametrize("stated", ["1", "date"])
@@ -252,6 +276,22 @@ def test_says_that_a_registry_is_silent():
             client(retries=0, registry_timeout=0.2).resolve(parse(host + "/app:1"))
 
 
+def test_says_how_tls_failed():
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
+        threading.Thread(target=alert, args=(server,), daemon=True).start()
+        host = "127.0.0.1:%d" % server.getsockname()[1]
+        with pytest.raises(RegistryError, match="app:1: TLS with %s failed .*alert handshake failure" % host):
+            client(plain_http=False, retries=0).resolve(parse(host + "/app:1"))
+
+
+def alert(server):
+    """Answer a greeting in TLS with the alert handshake_failure."""
+    with server.accept()[0] as connection:
+        connection.recv(5)
+        connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28")
+        connection.recv(1 << 16)
+
+
 def test_says_which_python_lacks_requests(registry, monkeypatch):
     monkeypatch.setitem(sys.modules, "requests", None)
     with pytest.raises(RegistryError, match="needs the Python library requests, and %s has none: install python3-requests" % sys.executable):
@@ -285,6 +325,15 @@ def test_gives_up_on_redirects_without_end(registry):
     with pytest.raises(RegistryError, match="redirects more than 5 times"):
         client().resolve(at(registry, "app:1"))
     assert len(registry.calls) == 6
+
+
+@pytest.mark.parametrize(
+    ("location", "why"), [("http://[::/", r"redirects to no address: http://\[::/"), ("http://.example/", "cannot ask http://.example")]
+)
+def test_says_that_a_redirect_leads_nowhere(registry, location, why):
+    registry.answer("HEAD", "/v2/.*", 302, {"Location": location})
+    with pytest.raises(RegistryError, match="app:1: .*" + why):
+        client().resolve(at(registry, "app:1"))
 
 
 # Basic
@@ -405,11 +454,19 @@ def test_says_that_the_token_server_knows_another_password():
             client(username="ann", password="guess").resolve(at(registry, "app:1"))
 
 
-@pytest.mark.parametrize("body", [b"{}", b"[]", b"<html>", b'{"token": "x", "expires_in": "soon"}'])
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"<html>", b'{"token": "x", "expires_in": "soon"}', b'{"token": 7}'])
 def test_says_that_a_token_server_answers_nonsense(body):
     with FakeRegistry("bearer") as registry:
         registry.answer("GET", "/token", 200, {}, body)
         with pytest.raises(RegistryError, match=r"%s, the token server of %s, answers no token \(HTTP 200\)" % (registry.host, registry.host)):
+            client().resolve(at(registry, "app:1"))
+
+
+@pytest.mark.parametrize("realm", ["http://[::/", "/token", "ftp://token.example/x"])
+def test_says_that_a_token_server_has_no_address(realm):
+    with FakeRegistry("bearer") as registry:
+        registry.realm = realm
+        with pytest.raises(RegistryError, match="the token server of %s, is not asked, as %s is no https" % (registry.host, re.escape(realm))):
             client().resolve(at(registry, "app:1"))
 
 

@@ -8,9 +8,9 @@ requests is imported when the first request is made, and nowhere else.
 from __future__ import annotations
 
 import email.utils
-import http.cookiejar
 import ipaddress
 import random
+import re
 import ssl
 import sys
 import threading
@@ -19,7 +19,7 @@ import typing as t
 import urllib.parse
 import warnings
 
-from .._errors import RegistryError
+from .._errors import RegistryError, shown
 from .._oci.manifest import LIMIT
 from . import trust
 
@@ -46,10 +46,13 @@ class Answer(t.NamedTuple):
     def retry_after(self) -> t.Optional[float]:
         """Seconds that the server asks us to wait, if it does (RFC 9110, section 10.2.3)."""
         stated = self.headers.get("Retry-After", "")
-        if stated.isdigit():
-            return float(stated)
-        moment = email.utils.parsedate_tz(stated)
-        return max(0.0, email.utils.mktime_tz(moment) - time.time()) if moment else None
+        seconds = number(stated)
+        if seconds is not None:
+            return seconds
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(stated).timestamp() - time.time())
+        except (TypeError, ValueError, OverflowError):
+            return None
 
 
 class _Broken(Exception):
@@ -57,14 +60,14 @@ class _Broken(Exception):
 
 
 class Http:
-    """One session a server; any number of threads may ask at once."""
+    """Keeps connections to each server; any number of threads may ask at once."""
 
     def __init__(self, ca_cert: t.Optional[str], verify: bool, timeout: float, retries: int) -> None:
         self._ca_cert = ca_cert
         self._verify = verify
         self._timeout = (min(CONNECT_SECONDS, timeout), timeout)
         self._retries = max(0, retries)
-        self._sessions: t.Dict[str, t.Any] = {}
+        self._adapters: t.Dict[str, t.Any] = {}
         self._lock = threading.Lock()
 
     def request(
@@ -99,56 +102,67 @@ class Http:
             answer = self._once(what, method, url, headers, form)
             if answer.status not in _REDIRECTS or form is not None or not answer.headers.get("Location"):
                 return answer
-            target = urllib.parse.urljoin(url, answer.headers["Location"])
+            try:
+                target = urllib.parse.urljoin(url, answer.headers["Location"])
+                origin = _origin(target)
+            except ValueError:
+                raise RegistryError("%s: %s redirects to no address: %s" % (what, _origin(url), shown(answer.headers["Location"]))) from None
             if not target.startswith(("https://", _scheme(url))):
-                raise RegistryError("%s: %s redirects to %s, which is no TLS: refused" % (what, _origin(url), _origin(target)))
-            if _origin(target) != _origin(url):
+                raise RegistryError("%s: %s redirects to %s, which is no TLS: refused" % (what, _origin(url), shown(origin)))
+            if origin != _origin(url):
                 headers.pop("Authorization", None)
             url = target
         raise RegistryError("%s: %s redirects more than %d times" % (what, _origin(url), _MOST_REDIRECTS))
 
     def _once(self, what: str, method: str, url: str, headers: t.Mapping[str, str], form: t.Optional[t.Mapping[str, str]]) -> Answer:
-        requests = library()
-        session = self._session(url)
-        how = {"timeout": self._timeout, "verify": self._verify, "allow_redirects": False, "stream": True}
+        requests = _library(what)
+        headers = dict(headers, **{"User-Agent": "stowage.oci", "Accept-Encoding": "identity"})
         proxies = {} if _loopback(url) else requests.utils.get_environ_proxies(url)
         try:
-            with session.request(method, url, headers=headers, data=form, proxies=proxies, **how) as response:
-                body = b"" if method == "HEAD" else _read(what, response)
+            # No session: that would follow redirects with its own idea of who may see what, and send what ~/.netrc has.
+            request = requests.Request(method, url, headers=headers, data=form).prepare()
+            with self._adapter(what, url).send(request, stream=True, timeout=self._timeout, verify=self._verify, proxies=proxies) as response:
+                # Read to its end even if that is nothing: only then is the connection used again.
+                body = response.content if method == "HEAD" else _read(what, response)
                 return Answer(response.status_code, response.headers, body, url)
         except requests.exceptions.SSLError as error:
             raise RegistryError(_tls_failure(what, url, error)) from None
         except (requests.exceptions.ConnectionError, requests.exceptions.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             raise _Broken(_why(error)) from None
-        except requests.exceptions.RequestException as error:
+        except (requests.exceptions.RequestException, ValueError) as error:
             raise RegistryError("%s: cannot ask %s (%s)" % (what, _origin(url), _why(error))) from None
 
-    def _session(self, url: str) -> t.Any:
+    def _adapter(self, what: str, url: str) -> t.Any:
         origin = _origin(url)
         with self._lock:
-            if origin not in self._sessions:
+            if origin not in self._adapters:
                 if not self._verify:
                     # It was asked for: urllib3 need not say so with every request.
                     warnings.filterwarnings("ignore", message="Unverified HTTPS request")
                 scheme, host = origin.split("://")
-                self._sessions[origin] = _session(trust.context(host, self._ca_cert, self._verify) if scheme == "https" else None)
-            return self._sessions[origin]
+                self._adapters[origin] = _adapter(what, trust.context(host, self._ca_cert, self._verify) if scheme == "https" else None)
+            return self._adapters[origin]
 
 
-def library() -> t.Any:
+def number(text: str) -> t.Optional[int]:
+    """What a header states in digits, or None."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+
+
+def _library(what: str) -> t.Any:
     """The module requests; raises RegistryError that says which Python lacks it."""
     try:
         import requests
     except ImportError:
         raise RegistryError(
-            "asking a registry needs the Python library requests, and %s has none: install python3-requests with the system's package manager, "
-            "or requests with that Python's pip" % sys.executable
+            "%s: asking a registry needs the Python library requests, and %s has none: install python3-requests with the system's package "
+            "manager, or requests with that Python's pip" % (what, sys.executable)
         ) from None
     return requests
 
 
-def _session(context: t.Optional[ssl.SSLContext]) -> t.Any:
-    requests = library()
+def _adapter(what: str, context: t.Optional[ssl.SSLContext]) -> t.Any:
+    requests = _library(what)
 
     class Adapter(requests.adapters.HTTPAdapter):
         """Hands our TLS context, if there is one, to each kind of connection; requests' own certifi is trusted besides it."""
@@ -159,14 +173,7 @@ def _session(context: t.Optional[ssl.SSLContext]) -> t.Any:
         def proxy_manager_for(self, proxy: str, **kwargs: t.Any) -> t.Any:
             return super().proxy_manager_for(proxy, ssl_context=context, **kwargs)
 
-    session = requests.Session()
-    # Without this requests would send what ~/.netrc has for a host.
-    session.trust_env = False
-    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    session.headers.update({"User-Agent": "stowage.oci", "Accept-Encoding": "identity"})
-    session.mount("http://", Adapter(pool_maxsize=_POOL))
-    session.mount("https://", Adapter(pool_maxsize=_POOL))
-    return session
+    return Adapter(pool_maxsize=_POOL)
 
 
 def _read(what: str, response: t.Any) -> bytes:
@@ -175,9 +182,9 @@ def _read(what: str, response: t.Any) -> bytes:
         body += piece
         if len(body) > LIMIT:
             raise RegistryError("%s: %s answers more than %d bytes: no manifest or config is that large" % (what, _origin(response.url), LIMIT))
-    promised = response.headers.get("Content-Length", "")
-    if promised.isdigit() and len(body) < int(promised):
-        raise _Broken("the answer was cut after %d of %s bytes" % (len(body), promised))
+    promised = number(response.headers.get("Content-Length", ""))
+    if promised is not None and len(body) < promised:
+        raise _Broken("the answer was cut after %d of %d bytes" % (len(body), promised))
     return body
 
 
