@@ -103,7 +103,8 @@ def _collection() -> Iterator[Path]:
     """The collection in its place below ansible_collections, outside the work tree: a copy of what git tracks, or would."""
     with TemporaryDirectory() as folder:
         collection = Path(folder, "ansible_collections/stowage/oci")
-        for name in _output("git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
+        command = ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        for name in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0"):
             if (ROOT / name).is_file():
                 (collection / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, collection / name)
@@ -189,4 +190,5 @@ def _ansible_test_home() -> Path:
 
 
 def _output(*command: str) -> str:
+    """What a command prints; nothing if it fails, as a Python does that only seems to be there."""
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout

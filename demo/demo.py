@@ -28,6 +28,7 @@ from typing import Any, Iterable, Iterator, NamedTuple
 
 sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
+BIN = Path(sys.executable).parent
 sys.path.insert(0, str(HERE.parent / "dev"))
 import debs  # noqa: E402
 import engines  # noqa: E402
@@ -42,8 +43,8 @@ BASE_BYTES = 110_000_000
 LARGE = 16 << 20
 """Bytes of a file that is left out of the base, so that a few do not fill it."""
 
-ROOM = 3 << 30
-"""Bytes that the demo may need on disk: 1.6 GB at most were seen."""
+ROOM = 2 << 30
+"""Bytes that the demo may need on disk: 1.1 GB at most were seen."""
 
 BASE_DOCKERFILE = """
 FROM scratch
@@ -149,10 +150,12 @@ class Demo:
         self.build_app(WEB, 1)
         self.build_app(WORKER, 1)
         self.round("1 first", "the hosts have nothing")
+        self.show()
         self.round("2 again", "nothing has changed")
         self.say("changing the application")
         self.build_app(WEB, 2)
         self.round("3 update", "one image has another layer")
+        self.show()
 
     def say(self, text: str) -> None:
         print(f"{time.monotonic() - self.began:6.1f} s  {text}", flush=True)
@@ -231,7 +234,7 @@ class Demo:
             "ansible-playbook", "-i", HERE / "inventory.yml", HERE / "site.yml",
             "-e", json.dumps({"demo_folder": str(self.folder), "demo_images": IMAGES}),
         )
-        results = {host: json.loads((self.folder / f"{host}.json").read_text()) for host in self.fleet}
+        results = json.loads((self.folder / "results.json").read_text())
         blobs, layers = contents(self.folder / "bundle.tar")
         new = blobs.keys() - self.blobs.keys()
         self.blobs.update(blobs)
@@ -239,18 +242,19 @@ class Demo:
         require(bundle["changed"] == bool(new), f"the bundle: changed={bundle['changed']}")
         what = "written" if new else "as it was"
         self.detail(f"bundle: {what}, {bundle['size']:,} bytes, {len(layers)} layers of {len(IMAGES)} images, each once")
+        recap = {host: int(changed) for host, changed in re.findall(r"^(\w+) +: .*changed=(\d+)", screen, re.M)}
+        self.detail("Ansible's recap: " + ", ".join(f"{host} changed={recap[host]}" for host in HOSTS))
         for host in HOSTS:
             result = results[host]
             row = self.row(title, host, result)
             require(row.bytes == sum(blobs[digest] for digest in new), f"{host} was sent {row.bytes:,} bytes, what is new in the bundle")
             require(row.sent == len(new & layers), f"{host} was sent {row.sent} layers, the new ones")
             require(result["changed"] == bool(new), f"{host}: changed={result['changed']}")
-            require(f"changed={int(bool(new))} " in re.search(f"^{host} .*", screen, re.M)[0], f"{host}: changed in the recap of ansible-playbook")
+            require(recap[host] == int(bool(new)), f"{host}: changed={recap[host]} in Ansible's recap")
             require((self.images(host) == before[host]) != bool(new), f"{host}: the engine lists other images: {bool(new)}")
             for image in result["images"]:
                 self.compare(host, image)
             self.rows.append(row)
-        self.show()
 
     def row(self, title: str, host: str, result: dict[str, Any]) -> Row:
         images = result["images"]
@@ -277,13 +281,10 @@ class Demo:
     # Ansible
 
     def ansible(self, program: str, *args: Any) -> str:
-        """Run one of Ansible's programs and return what it prints; Failure with all of it if it fails.
+        """Run one of Ansible's programs and return what it prints; if it fails, show that and raise Failure.
 
         It runs in a process namespace of its own, so that none of its processes outlives it, and knows nothing of the user's settings.
         """
-        path = Path(sys.executable).with_name(program)
-        if not path.exists():
-            raise Failure(f"no {program} beside {sys.executable}: run this by `make demo`")
         for name in ("home", "tmp"):
             (self.folder / name).mkdir(exist_ok=True)
         config = self.folder / "ansible.cfg"
@@ -298,7 +299,7 @@ class Demo:
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_REMOTE_TEMP": str(self.folder / "tmp"),
         }
-        command = [*unshare("--map-current-user"), "--pid", "--fork", "--kill-child", path, *args]
+        command = [*unshare("--map-current-user"), "--pid", "--fork", "--kill-child", BIN / program, *args]
         process = None
         with open(self.folder / "screen", "w+", encoding="utf-8") as screen:
             try:
@@ -313,7 +314,8 @@ class Demo:
             screen.seek(0)
             text = screen.read()
         if process.returncode:
-            raise Failure(f"{text}\n{program} failed, see above")
+            print(text, file=sys.stderr)
+            raise Failure(f"{program} failed, see above")
         return text
 
 
@@ -341,7 +343,8 @@ def require_namespaces() -> None:
     done = subprocess.run([*unshare("--map-root-user"), "--map-auto", "--mount", "--pid", "--fork", "--mount-proc", "true"],
                           capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Failure(f"rootless Podman does not run here ({done.stderr.strip()}): it needs unprivileged user namespaces, "
+        why = " ".join(done.stderr.split())
+        raise Failure(f"rootless Podman does not run here ({why}): it needs unprivileged user namespaces, "
                       "and a line for this user in each of /etc/subuid and /etc/subgid; or run the demo as root")
 
 
@@ -447,6 +450,8 @@ def main() -> int:
     interrupts = Interrupts()
     place = os.environ.get("TMPDIR") or "/var/tmp"
     try:
+        if not (BIN / "ansible-playbook").exists():
+            raise Failure(f"no ansible-playbook beside {sys.executable}: run this by `make demo`")
         if shutil.disk_usage(place).free < ROOM:
             raise Failure(f"{place} has less than {ROOM >> 30} GB free: set TMPDIR to a folder on a larger disk")
         with ExitStack() as stack:
@@ -461,7 +466,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; all that the demo made is gone", file=sys.stderr)
         return 128 + (interrupts.number or signal.SIGINT)
-    except (Failure, debs.Unavailable, engines.StartError, engines.CallError, OSError) as error:
+    except (Failure, debs.Unavailable, engines.StartError, engines.CallError, OSError, subprocess.SubprocessError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     demo.say("all that the demo made is gone")

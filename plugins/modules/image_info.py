@@ -61,7 +61,7 @@ EXAMPLES = r"""
   register: release
   failed_when: release.missing | length > 0
 
-- name: Show the largest layers that no other image shares
+- name: Show the largest layer that no other image shares
   ansible.builtin.debug:
     msg: "{{ here.images | map(attribute='layers') | flatten | rejectattr('shared_with') | selectattr('size') | sort(attribute='size') | last }}"
 """

@@ -61,8 +61,8 @@ notes:
   - RV(freed_bytes) is counted from what the engine says of each layer that is not needed any more, in its own measure - the
     bytes of the files in it (classic store), of its tar (Podman) or of the blocks that it takes on disk (containerd store).
     A layer that another image uses is not counted, nor one that a container still holds. On the containerd store the blobs
-    of an image, which it keeps beside the unpacked layers, are counted only if the image shares no layer with one that stays.
-    So the number may be less than what became free, and is not more.
+    of an image, which it keeps beside the unpacked layers, are counted only if the image shares no layer with one that stays
+    or that was counted before. So the number may be less than what became free, and is not more.
 seealso:
   - module: stowage.oci.image_info
 """

@@ -88,9 +88,10 @@ def test_listens_on_tcp_and_leaves_nothing_behind(kind, tmp_path):
     with engines.start(kind, tmp_path / "engine", tcp_port=0) as engine:
         with urllib.request.urlopen(engine.tcp.replace("tcp:", "http:") + "/_ping") as answer:
             assert answer.read() == b"OK"
-        pid = engine.pid
+        pid, group = engine.pid, f"stowage-{engine.root.stat().st_ino}"
     assert not (tmp_path / "engine").exists()
     assert not Path(f"/proc/{pid}").exists()
+    assert not [*Path("/sys/fs/cgroup").glob(group), *Path("/sys/fs/cgroup").glob(f"*/{group}")]
     assert _state() == before
 
 
@@ -142,7 +143,7 @@ def _text(path: Path) -> str:
 def _state() -> tuple[str, list[Path]]:
     """What an engine could leave on this machine outside its folder: mounts, and files of its own in the usual places."""
     places = ("/run/docker*", "/run/containerd", "/run/libpod", "/run/containers", "/run/netns", "/run/mount", "/var/lib/docker",
-              "/var/lib/containerd", "/var/lib/containers", "/etc/docker/key.json", "/etc/cni", "/sys/fs/cgroup/*/stowage-*")
+              "/var/lib/containerd", "/var/lib/containers", "/etc/docker/key.json", "/etc/cni")
     return Path("/proc/self/mounts").read_text(), [found for place in places for found in sorted(Path("/").glob(place[1:]))]
 
 

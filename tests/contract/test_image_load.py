@@ -8,16 +8,22 @@ import gzip
 import http.client
 import io
 import json
+import os
 import random
+import re
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Callable, Iterable, NamedTuple
 
 import engines
 import pytest
+from ansible_collections.stowage.oci.plugins.module_utils._engine.engine import Engine
+from ansible_collections.stowage.oci.plugins.module_utils._oci import thin
+from ansible_collections.stowage.oci.plugins.modules import image_load
 from ansible_collections.stowage.oci.tests.unit import images, loading
-from ansible_collections.stowage.oci.tests.unit.images import Layer, Made, image, layer
+from ansible_collections.stowage.oci.tests.unit.images import Layer, Made, MadeIndex, image, layer
+from ansible_collections.stowage.oci.tests.unit.running import outcome
 
 NAME, BASE_NAME = "docker.io/library/app:1", "docker.io/library/base:1"
 SLACK = 64 << 10
@@ -60,7 +66,7 @@ def loaded_layout(engine: engines.Engine, registry: engines.Registry, tmp_path: 
 
 def loaded_by_us(engine: engines.Engine, registry: engines.Registry, tmp_path: Path) -> tuple[str, list[Layer]]:
     base = image(base_layers(f"ours {engine.kind}", "gzip"), names=[BASE_NAME])
-    loading.load(images.write_layout(tmp_path / "base", [base]), engine_host=engine.url, staging_dir=str(tmp_path / "staging"))
+    loading.load(images.write_layout(tmp_path / "base", [base]), **options(engine, tmp_path))
     return BASE_NAME, list(base.layers)
 
 
@@ -142,6 +148,15 @@ def state(engine: engines.Engine) -> list[tuple[str, list[str]]]:
     return sorted(listed)
 
 
+def real_names(engine: engines.Engine, name: str) -> list[str]:
+    """All names of an image, as the engine lists them."""
+    return sorted(engine.json("GET", f"/images/{name}/json")["RepoTags"])
+
+
+def options(engine: engines.Engine, tmp_path: Path) -> dict[str, str]:
+    return {"engine_host": engine.url, "staging_dir": str(tmp_path / "staging")}
+
+
 def is_right(engine: engines.Engine, app: Made, files: dict[str, bytes]) -> None:
     """The one oracle: the engine shows, runs and saves exactly this image."""
     document = engine.json("GET", f"/images/{NAME}/json")
@@ -153,8 +168,8 @@ def is_right(engine: engines.Engine, app: Made, files: dict[str, bytes]) -> None
     assert exported(engine, NAME) == [one.tar for one in app.layers]
 
 
-def upload(registry: engines.Registry, repository: str, made: Made) -> None:
-    """Put an image into a registry, tagged 1."""
+def upload(registry: engines.Registry, repository: str, made: Made | MadeIndex) -> None:
+    """Put an image, or an index and its images, into a registry, tagged 1."""
     connection = http.client.HTTPConnection(registry.host)
 
     def send(method: str, path: str, body: bytes = b"", kind: str = "application/octet-stream") -> http.client.HTTPResponse:
@@ -164,11 +179,13 @@ def upload(registry: engines.Registry, repository: str, made: Made) -> None:
         assert answer.status in (201, 202), answer.status
         return answer
 
+    manifests = [*getattr(made, "children", ()), made]
     for digest, data in made.blobs.items():
-        if digest != made.digest:
+        if digest not in [one.digest for one in manifests]:
             place = send("POST", f"/v2/{repository}/blobs/uploads/").headers["Location"]
             send("PUT", f"{place}&digest={digest}", data)
-    send("PUT", f"/v2/{repository}/manifests/1", made.manifest, json.loads(made.manifest)["mediaType"])
+    for one in manifests:
+        send("PUT", f"/v2/{repository}/manifests/{'1' if one is made else one.digest}", made.blobs[one.digest], one.descriptor()["mediaType"])
     connection.close()
 
 
@@ -203,7 +220,7 @@ def test_an_update_of_one_layer_sends_that_layer(engine, registry, tmp_path, tab
         src = write(tmp_path / form, app)
         unread = kind == "zstd" and engine.kind == "docker-20.10"
 
-        real, again = loading.four_times(src, engine_host=engine.url, staging_dir=str(tmp_path / "staging"))
+        real, again = loading.four_times(src, **options(engine, tmp_path))
 
         blob = top.diff_id if unread else top.digest
         size = len(top.tar) if unread else len(top.blob)
@@ -219,3 +236,308 @@ def test_an_update_of_one_layer_sends_that_layer(engine, registry, tmp_path, tab
         engine.call("DELETE", f"/images/{NAME}")
         assert state(engine) == before
         assert not list((tmp_path / "staging").iterdir())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_host_that_has_nothing_gets_all_of_it(engine, tmp_path, form):
+    kind, write = FORMS[form]
+    app = image([*base_layers("fresh", kind), layer({"app/run": b"1"}, kind)], names=[NAME], config={"Cmd": ["/app/run"], "Healthcheck": {"Test": ["CMD", "/x"]}})
+
+    real, _again = loading.four_times(write(tmp_path / "app", app), **options(engine, tmp_path))
+
+    assert len(real.sent) == 5 and real.result["held_blobs"] == 0
+    is_right(engine, app, {"base/name": b"fresh", "app/run": b"1"})
+    assert state(engine) == [(engine.json("GET", f"/images/{NAME}/json")["Id"], real_names(engine, NAME))]
+
+
+def test_what_podman_got_as_zstd_can_be_pushed(podman, registry, tmp_path):
+    app = image([layer({"app/run": noise(30_000, "zstd")}, "zstd")], names=[NAME])
+    loading.load(images.write_layout(tmp_path / "app", [app]), **options(podman, tmp_path))
+    name = f"{registry.host}/load/zstd"
+    podman.call("POST", f"/images/{NAME}/tag?repo={name}&tag=1")
+    assert b'"error"' not in podman.call("POST", f"/images/{name}/push?tag=1", headers={"X-Registry-Auth": "e30="})
+    podman.wipe()
+    podman.call("POST", f"/images/create?fromImage={name}&tag=1")
+    assert read(podman, f"{name}:1", "app/run") == noise(30_000, "zstd")
+
+
+# What a base may look like on the containerd store
+
+
+def update(engine: engines.Engine, tmp_path: Path, base: list[Layer]) -> loading.Loaded:
+    """Load an application on these layers; the image is right."""
+    top = layer({"app/run": b"update"}, "gzip")
+    app = image([*base, top], names=[NAME])
+    src = images.write_layout(tmp_path / "update", [app])
+    real, _again = loading.four_times(src, **options(engine, tmp_path))
+    is_right(engine, app, {"app/run": b"update"})
+    return real
+
+
+def test_a_base_that_was_pulled_as_an_index(engine, registry, tmp_path):
+    base = image(base_layers("index", "gzip"))
+    other = image([layer({"arm": b"1"}, "gzip")], platform="linux/arm64")
+    name = f"{registry.host}/load/index-{engine.kind}"
+    index = images.index([other, base, images.attestation(base)])
+    upload(registry, f"load/index-{engine.kind}", index)
+    engine.call("POST", f"/images/create?fromImage={name}&tag=1")
+    before = state(engine)
+
+    assert len(update(engine, tmp_path, packed(list(base.layers), "")).sent) == 3
+
+    assert [one for one in state(engine) if one in before] == before
+
+
+def test_layers_of_several_bases(engine, tmp_path):
+    """Only the containerd store and Podman know a layer that lies elsewhere."""
+    one, two = base_layers("one", "gzip")[:1], base_layers("two", "gzip")[:1]
+    for number, layers in enumerate((one, two)):
+        made = image(layers, names=[f"docker.io/library/base{number}:1"])
+        engine.call("POST", "/images/load", images.tar(images.layout([made], docker=True)))
+    before = state(engine)
+
+    sent = update(engine, tmp_path, packed(one + two, "")).sent
+
+    assert (two[0].diff_id in sent) == (engine.store == "classic")
+    assert one[0].diff_id not in sent
+    assert [each for each in state(engine) if each in before] == before
+
+
+def test_a_base_for_another_platform(engine, tmp_path):
+    base = image(base_layers("arm", "gzip"), names=[BASE_NAME], platform="linux/arm64/v8")
+    engine.call("POST", "/images/load", images.tar(images.layout([base], docker=True)))
+    app = image([*packed(list(base.layers), ""), layer({"app/run": b"arm"})], names=[NAME], platform="linux/arm64/v8")
+
+    real, _again = loading.four_times(images.write_layout(tmp_path / "app", [app]), platform="linux/arm64", **options(engine, tmp_path))
+
+    assert len(real.sent) == 3
+    is_right(engine, app, {})
+
+
+@pytest.mark.parametrize("name", [None, "base:1"])
+def test_what_a_probe_would_destroy_is_left_alone(containerd, tmp_path, name):
+    """Docker deletes an image with its last name, and a name that is not in canonical form with any other."""
+    base = image(base_layers("frail", "gzip"), names=[name] if name else [])
+    containerd.call("POST", "/images/load", images.tar(images.layout([base], docker=True, annotate="containerd")))
+    before = state(containerd)
+
+    try:
+        assert len(update(containerd, tmp_path, list(base.layers)).sent) == 5
+        assert [one for one in state(containerd) if one in before] == before
+    finally:
+        containerd.call("DELETE", f"/images/{base.digest}?force=1")  # by a name that no look-up finds it cannot be removed
+
+
+# Believed by nobody
+
+
+class Sabotage:
+    """Something happens to the engine right before a load, the first of the task or each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object], times: int = 1) -> None:
+        self.loads = 0
+        whole = Engine.load
+
+        def load(client: Engine, archive: Iterable[bytes]) -> object:
+            self.loads += 1
+            if self.loads <= times:
+                happens()
+            return whole(client, archive)
+
+        monkeypatch.setattr(Engine, "load", load)
+
+
+@pytest.mark.parametrize("when", ["between the rounds", "right before the load"])
+def test_a_base_that_vanishes(engine, tmp_path, monkeypatch, when):
+    base = image(base_layers("gone", "gzip"), names=[BASE_NAME])
+    engine.call("POST", "/images/load", images.tar(images.layout([base], docker=True)))
+    app = image([*base.layers, layer({"app/run": b"1"}, "gzip")], names=[NAME])
+    src = images.write_layout(tmp_path / "app", [app])
+
+    def vanish() -> None:
+        engine.call("DELETE", f"/images/{BASE_NAME}?force=1")
+
+    between = iter([vanish, lambda: None]) if when == "between the rounds" else iter([lambda: None] * 2)
+    sabotage = Sabotage(monkeypatch, vanish, times=0 if when == "between the rounds" else 1)
+    loaded = loading.load(src, between=lambda: next(between)(), **options(engine, tmp_path))
+
+    assert loaded.sent == {digest: len(data) for digest, data in app.blobs.items()}
+    assert loaded.actions == ["loaded"]
+    assert sabotage.loads == (1 if when == "between the rounds" else 2)
+    is_right(engine, app, {"base/name": b"gone", "app/run": b"1"})
+    assert len(state(engine)) == 1
+    assert not list((tmp_path / "staging").iterdir())
+
+
+def test_nothing_is_left_of_a_load_that_fails_for_good(engine, tmp_path, monkeypatch):
+    """The base vanishes before the thin load, and the full one reaches the engine without the first layer."""
+    base = image(base_layers("lost", "gzip"), names=[BASE_NAME])
+    old = image([layer({"old": b"1"})], names=[NAME])
+    for made in (base, old):
+        engine.call("POST", "/images/load", images.tar(images.layout([made], docker=True)))
+    (before,) = [one for one in state(engine) if real_names(engine, NAME) == one[1]]
+    app = image([*base.layers, layer({"app/run": b"1"}, "gzip")], names=[NAME])
+    Sabotage(monkeypatch, lambda: engine.call("DELETE", f"/images/{BASE_NAME}?force=1"))
+    whole = thin.stream
+
+    def poor(manifest, config, sent, notes, reader):
+        return whole(manifest, config, [one for one in sent if one.digest != base.layers[0].digest], notes, reader)
+
+    monkeypatch.setattr(thin, "stream", poor)
+    src = images.write_layout(tmp_path / "app", [app])
+    failed = loading.load(src, **options(engine, tmp_path))
+
+    assert failed.result["failed"] and not failed.result["changed"]
+    assert failed.result["msg"].startswith(f"{NAME}: the engine at {engine.url} did not load it: ")
+    assert state(engine) == [before]
+    monkeypatch.setattr(thin, "stream", whole)
+    again = loading.load(src, **options(engine, tmp_path))
+    assert (again.actions, again.sent) == (["loaded"], {})
+    is_right(engine, app, {"app/run": b"1"})
+
+
+def test_half_an_image_from_elsewhere_is_made_whole(containerd, tmp_path):
+    app = image(base_layers("half", "gzip"), names=[NAME])
+    containerd.call("POST", "/images/load", images.tar(images.layout([app], docker=True, without=[app.layers[0].digest])))
+    assert containerd.json("GET", f"/images/{NAME}/json")["RootFS"] == {}
+
+    real, _again = loading.four_times(images.write_layout(tmp_path / "app", [app]), **options(containerd, tmp_path))
+
+    assert real.sent == {digest: len(data) for digest, data in app.blobs.items()}
+    is_right(containerd, app, {"base/name": b"half"})
+
+
+@pytest.mark.parametrize("when", ["between the rounds", "right before it is set"])
+def test_a_name_that_somebody_else_moves(engine, tmp_path, monkeypatch, when):
+    for made in (image(base_layers("their", "gzip"), names=[BASE_NAME]), image([layer({"old": b"1"})], names=[NAME])):
+        engine.call("POST", "/images/load", images.tar(images.layout([made], docker=True)))
+    app = image([*base_layers("their", "gzip"), layer({"app/run": b"1"}, "gzip")], names=[NAME])
+    src = images.write_layout(tmp_path / "app", [app])
+
+    def move() -> None:
+        engine.call("POST", f"/images/{BASE_NAME}/tag?repo=docker.io/library/app&tag=1")
+
+    Sabotage(monkeypatch, move, times=0 if when == "between the rounds" else 1)
+    result = loading.load(src, between=move if when == "between the rounds" else lambda: None, **options(engine, tmp_path)).result
+
+    theirs = engine.json("GET", f"/images/{BASE_NAME}/json")["Id"]
+    assert result["failed"] and not result["changed"]
+    assert f"{NAME}: somebody else moved it from sha256:" in result["msg"] and f" to {theirs} while this task ran; it was left alone" in result["msg"]
+    assert engine.json("GET", f"/images/{NAME}/json")["Id"] == theirs
+    again = loading.load(src, **options(engine, tmp_path))
+    assert again.actions == ["loaded" if when == "between the rounds" else "tagged"] and again.sent == {}
+    is_right(engine, app, {"app/run": b"1"})
+
+
+# Shapes
+
+
+SHAPES = {
+    "no layers": image([], names=[NAME], config={"Cmd": ["/x"]}),
+    "repeated layers": image([layer({"a": b"1"}), layer({}), layer({"b": b"1"}), layer({}), layer({})], names=[NAME]),
+    "docker types": image([layer({"a": b"1"}, "gzip"), layer({"b": b"1"})], names=[NAME], docker=True),
+    "many layers": image([layer({f"f{number}": b"1"}) for number in range(120)], names=[NAME]),
+    "xz and bzip2": image([layer({"a": b"1"}, "xz"), layer({"b": b"1"}, "bzip2")], names=[NAME]),
+    "rich config": image(
+        [layer({"a": b"1"})], names=[NAME], created="2024-05-01T10:00:00.123456789+02:00",
+        config={"Labels": {"a": "b"}, "StopTimeout": 5, "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/v": {}}, "OnBuild": ["RUN x"], "Shell": ["/s"]},
+    ),
+    "bare config": image([layer({"a": b"1"})], names=[NAME], created=None),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_image_of_any_shape(engine, tmp_path, shape):
+    app = SHAPES[shape]
+    loading.four_times(images.write_layout(tmp_path / "app", [app]), **options(engine, tmp_path))
+    document = engine.json("GET", f"/images/{NAME}/json")
+    assert (document["RootFS"].get("Layers") or []) == app.diff_ids
+    if engine.store != "containerd":
+        assert document["Id"] == app.config_digest
+    if app.layers:
+        assert exported(engine, NAME) == [one.tar for one in app.layers]
+        assert read(engine, NAME, "a" if shape != "many layers" else "f119") == b"1"
+
+
+def test_more_layers_than_an_engine_takes_are_its_own_error(engine, tmp_path):
+    app = image([layer({f"f{number}": b"1"}) for number in range(130)], names=[NAME])
+    loaded = loading.load(images.write_layout(tmp_path / "app", [app]), **options(engine, tmp_path))
+    if engine.store == "classic":
+        assert loaded.result["msg"] == f"{NAME}: the engine at {engine.url} did not load it: max depth exceeded"
+        assert state(engine) == []
+    else:
+        assert loaded.actions == ["loaded"]
+
+
+def test_several_images_and_platforms_of_one_bundle(engine, tmp_path):
+    """Blobs that they share are sent once, each is for this host, and short names are Docker's, on Podman too."""
+    base = base_layers("bundle", "gzip")
+    app = image([*base, layer({"app/run": b"1"}, "gzip")], config={"Cmd": ["/x"]})
+    arm = image([*base, layer({"app/run": b"arm"}, "gzip")], platform="linux/arm64")
+    multi = images.index([arm, app, images.attestation(app)], names=[NAME])
+    twin = image([*packed(base, ""), layer({"twin": b"1"})], names=["twin:1", "quay.io/team/twin:stable"])
+    src = images.write_layout(tmp_path / "bundle", [multi, twin])
+
+    real, _again = loading.four_times(src, names={"quay.io/": "registry.example.com/"}, **options(engine, tmp_path))
+
+    assert real.sent == {digest: len(data) for digest, data in {**app.blobs, **twin.blobs}.items() if digest not in (base[0].diff_id, base[1].diff_id)}
+    is_right(engine, app, {"app/run": b"1"})
+    for name in ("docker.io/library/twin:1", "registry.example.com/team/twin:stable"):
+        assert engine.json("GET", f"/images/{name}/json")["RootFS"]["Layers"] == twin.diff_ids
+    # Podman knows localhost/app:1 by the short name too: that is another image than docker.io/library/app:1.
+    engine.call("POST", f"/images/{NAME}/tag?repo=localhost/twin&tag=1")
+    assert loading.load(src, names={"quay.io/": "registry.example.com/"}, **options(engine, tmp_path)).actions == ["kept", "kept"]
+
+
+# Staging
+
+
+def test_a_folder_of_another_user_is_refused(engine, tmp_path):
+    src = images.write_layout(tmp_path / "app", [SHAPES["docker types"]])
+    theirs = tmp_path / "staging" / f"stowage.oci-{os.geteuid()}"
+    theirs.mkdir(parents=True, mode=0o700)
+    os.chown(theirs, 65534, 65534)
+    for check in (True, False):
+        result = loading.load(src, check, **options(engine, tmp_path)).result
+        assert result["msg"] == f"{theirs} is not a folder that this user alone can use: remove it, or name another folder with staging_dir"
+    assert state(engine) == [] and not list(theirs.iterdir())
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_too_small_is_told_before_anything_is_sent(engine, tmp_path, small_disk):
+    app = image([layer({"big": noise(2_000_000, "big")})], names=[NAME])
+    src = images.write_layout(tmp_path / "app", [app])
+    for check in (True, False):
+        loaded = loading.load(src, check, engine_host=engine.url, staging_dir=str(small_disk))
+        assert loaded.asks == []
+        assert re.match(rf"staging what is sent needs 2\.0 MB in {small_disk}.*, where 1\.0 MB are free: make room", loaded.result["msg"])
+    assert state(engine) == []
+
+
+def test_a_disk_that_is_too_small_for_what_is_expanded_there(docker20, tmp_path, small_disk):
+    """A layer that this engine does not read as it is, in an archive on the host."""
+    app = image([layer({"big": b"\0" * 4_000_000}, "zstd")], names=[NAME])
+    src = images.write_layout(tmp_path / "app", [app])
+    result = outcome(image_load, False, {"src": str(src), "remote_src": True, "engine_host": docker20.url, "staging_dir": str(small_disk)})
+    assert re.search(rf"{small_disk}/stowage\.oci-.*: No space left on device", result["msg"])
+    assert not list(small_disk.iterdir()) and state(docker20) == []
+
+
+def test_a_blob_that_is_not_its_digest_never_reaches_the_engine(engine, tmp_path):
+    app = SHAPES["docker types"]
+    src = images.write_layout(tmp_path / "app", [app])
+    path = src / images.path(app.layers[0].digest)
+    path.write_bytes(b"x" * path.stat().st_size)
+    log = engine.log.read_bytes()
+    result = loading.load(src, **options(engine, tmp_path)).result
+    assert result["msg"].startswith(f"layer 1 of {NAME}: its bytes are sha256:")
+    assert state(engine) == [] and b"/images/load" not in engine.log.read_bytes()[len(log):]

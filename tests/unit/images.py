@@ -166,8 +166,9 @@ def image(
     return Made(tuple(names), tuple(layers), raw, dump(manifest), facts, {})
 
 
-def artifact(names: t.Sequence[str] = (), config_type: str = "application/vnd.cncf.helm.config.v1+json", config: bytes = b"{}", **more: t.Any) -> Made:
+def artifact(names: t.Sequence[str] = (), config_type: str = "application/vnd.cncf.helm.config.v1+json", **more: t.Any) -> Made:
     """Something else than an image that registries and layouts hold, such as a Helm chart; ``more`` goes to its manifest."""
+    config = b"{}"
     content = Layer(b"chart", b"chart", "")
     manifest = {
         "schemaVersion": 2,

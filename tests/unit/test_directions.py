@@ -24,7 +24,7 @@ CONTROLLER = ("action", "lookup", "filter", "plugin_utils")
 MAY = {
     "_errors": set(), "_options": set(), "doc_fragments": set(), "_oci": {"_errors"}, "_plan": {"_oci", "_errors"},
     "_engine": {"_oci", "_errors"}, "_registry": {"_oci", "_errors"}, "_module": {"_errors"}, "_flow": UTILS - {"_options"},
-    "modules": UTILS, "plugin_utils": UTILS, "action": UTILS | {"plugin_utils"}, "lookup": UTILS | {"plugin_utils"}, "filter": UTILS | {"plugin_utils"},
+    "modules": UTILS, "plugin_utils": UTILS, **dict.fromkeys(("action", "lookup", "filter"), UTILS | {"plugin_utils"}),
 }
 ALONE = {"modules", "action", "lookup", "filter", "doc_fragments"}
 # What is not in the standard library, and the rooms that may import it; what is in LATE they import when they use it.

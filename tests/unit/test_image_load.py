@@ -4,20 +4,23 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 
 import pytest
-from ansible_collections.stowage.oci.plugins.module_utils._engine import probe
+from ansible_collections.stowage.oci.plugins.module_utils._engine import probe, stores
+from ansible_collections.stowage.oci.plugins.module_utils._engine.discover import connect
+from ansible_collections.stowage.oci.plugins.module_utils._engine.http import Transport
+from ansible_collections.stowage.oci.plugins.module_utils._oci import compression
 from ansible_collections.stowage.oci.plugins.modules import image_load
 from ansible_collections.stowage.oci.tests.unit import images
 from ansible_collections.stowage.oci.tests.unit.fakes.engine import FakeEngine, Stream
 from ansible_collections.stowage.oci.tests.unit.images import image, layer, write_layout
-from ansible_collections.stowage.oci.tests.unit.loading import PIECE, Interrupted, four_times, load, put
+from ansible_collections.stowage.oci.tests.unit.loading import PIECE, Interrupted, four_times, load
 from ansible_collections.stowage.oci.tests.unit.running import fail, outcome, run
 
 NAME, OTHER_NAME = "docker.io/library/app:1", "docker.io/library/other:1"
-BIG = bytes(range(256)) * 1024
 BASE = layer({"etc/os": b"base", "etc/big": os.urandom(3 * PIECE)}, "gzip")
 APP = image([BASE, layer({"app": b"1"}, "gzip")], names=[NAME], config={"Cmd": ["/app"]})
 NEXT = image([BASE, layer({"app": b"2"}, "gzip")], names=[NAME], config={"Cmd": ["/app"]})
@@ -322,9 +325,10 @@ def test_a_base_that_vanishes_meanwhile_is_sent(engine, tmp_path, where):
 
 
 def losing_in_the_act(engine):
-    """The base goes between the second look and the load."""
+    """The base goes between the last look at it and the load."""
     engine.hold(ONLY_BASE)
-    return lambda: engine.after("GET", "/images/json", lambda: engine.lose("base:1"))
+    asked = ("DELETE", "/images/127.0.0.1:.*") if engine.store.name == "containerd" else ("GET", "/images/%s/json" % engine.image_id("base:1"))
+    return lambda: engine.after(asked[0], asked[1], lambda: engine.lose("base:1"))
 
 
 def test_a_base_that_vanishes_in_the_act_is_sent_in_full(engine, tmp_path, where):
@@ -386,11 +390,10 @@ def test_a_full_load_that_comes_to_nothing_is_an_error(engine, tmp_path, where, 
 
     result = load(written(tmp_path, APP), engine_host=engine.url, **where).result
 
-    reason = "it reported success, and has no such image" if lie.startswith("success") else ".*no space left on device"
+    reason = "it reported success, and has no such image" if lie.startswith("success") else "no space left on device"
     assert result["failed"] and not result["changed"]
-    pytest.raises(AssertionError, match="^%s: the engine at %s did not load it: %s$" % (NAME, engine.url, reason)).__class__
     assert result["msg"].startswith("%s: the engine at %s did not load it: " % (NAME, engine.url))
-    assert result["msg"].endswith(reason.replace(".*", ""))
+    assert result["msg"].endswith(reason)
     assert engine.store.names == before and len(engine.store.records) == 1
     # A second run sends nothing again.
     assert load(written(tmp_path, APP), engine_host=engine.url, **where).sent == {}
@@ -410,20 +413,38 @@ def test_what_shows_other_layers_is_no_success(engine, tmp_path, where):
     assert engine.count("DELETE", ".*") == 0  # it has a name, and so it is somebody else's by now
 
 
-def test_half_an_image_is_taken_away(containerd, tmp_path, where):
-    """A layer is gone before the full load too: no dangling image stays, and no name moves."""
+@pytest.mark.parametrize("then", ["it works", "it fails"])
+def test_half_an_image_is_taken_away(containerd, tmp_path, where, then):
+    """The thin load leaves one without a layer: nothing names it, and it does not stay."""
     containerd.hold(image([layer({"old": b"1"})], names=[NAME]))
     before = containerd.image_id(NAME)
-    bad = written(tmp_path, APP, without=[])
-    lost = lambda: containerd.store.content.pop(BASE.digest, None)  # noqa: E731
-    containerd.hold(ONLY_BASE)
-    containerd.after("GET", "/images/json", lambda: (lost(), containerd.lose("base:1")), times=2)
+    lose = losing_in_the_act(containerd)
+    halves = []
 
-    loaded = load(bad, engine_host=containerd.url, **where)
+    def broken():
+        halves.append(containerd.image_id(APP.digest))
+        if then == "it fails":
+            containerd.answer("POST", "/images/load", *LIES["an error in the stream"])
 
-    assert loaded.actions == ["loaded"] or loaded.result["failed"]
-    assert set(containerd.store.records) <= {before, APP.digest}
-    assert containerd.count("DELETE", "/images/sha256:.*") == 1
+    containerd.after("POST", "/images/load", broken)
+
+    loaded = load(written(tmp_path, APP), engine_host=containerd.url, between=lose, **where)
+
+    assert halves == [APP.digest]
+    assert containerd.count("DELETE", "/images/" + APP.digest) == 1
+    assert loaded.actions == ["loaded" if then == "it works" else "failed"]
+    assert set(containerd.store.records) == ({before, APP.digest} if then == "it works" else {before})
+    assert containerd.image_id(NAME) == (APP.digest if then == "it works" else before)
+
+
+@pytest.mark.parametrize("name", [None, NAME])
+def test_half_an_image_that_was_there_before_is_made_whole(containerd, tmp_path, where, name):
+    half = APP._replace(names=(name,) if name else ())
+    containerd.load(images.tar(images.layout([half], docker=True, without=[BASE.digest])))
+    assert containerd.image_id(APP.digest) and not containerd.store.complete(containerd.store.find(APP.digest))
+    real, _again = four_times(written(tmp_path, APP), engine_host=containerd.url, **where)
+    assert real.sent == blobs(APP, *APP.layers)
+    is_right(containerd, APP)
 
 
 def test_a_name_of_the_probe_never_stays(containerd, tmp_path, where):
@@ -497,7 +518,8 @@ def test_a_name_that_is_moved_right_before_it_is_set_is_left_alone(engine, tmp_p
 
 def test_a_name_that_is_moved_right_after_it_was_set_is_left_alone(engine, tmp_path, where):
     engine.hold(ONLY_BASE)
-    engine.after("POST", "/images/sha256:.*/tag", lambda: engine.tag("base:1", NAME), times=2 if engine.store.name == "containerd" else 1)
+    loaded = APP.digest if engine.store.name == "containerd" else APP.config_digest
+    engine.after("POST", "/images/%s/tag" % loaded, lambda: engine.tag("base:1", NAME))
 
     result = load(written(tmp_path, APP), engine_host=engine.url, **where).result
 
@@ -525,23 +547,16 @@ def test_says_what_was_done_of_an_image_that_failed_half_way(engine, tmp_path, w
 
 
 def test_a_moved_name_stays_an_error_when_another_image_needs_a_round_more(engine, tmp_path, where):
-    engine.hold(ONLY_BASE, image([layer({"x": b"x"})], names=[OTHER_NAME]))
-    moving = iter([lambda: (losing_in_the_act_again(engine), engine.tag("base:1", OTHER_NAME)), lambda: None])
+    lose = losing_in_the_act(engine)
+    engine.hold(image([layer({"x": b"x"})], names=[OTHER_NAME]), image([layer({"y": b"y"})], names=["docker.io/library/y:1"]))
+    rounds = iter([lambda: (lose(), engine.tag("y:1", OTHER_NAME)), lambda: None])
 
-    result = load(written(tmp_path, OTHER, APP), engine_host=engine.url, between=lambda: next(moving)(), **where).result
+    result = load(written(tmp_path, OTHER, APP), engine_host=engine.url, between=lambda: next(rounds)(), **where).result
 
     assert [entry["action"] for entry in result["images"]] == ["failed", "loaded"]
     assert "somebody else moved it" in result["msg"]
+    assert engine.image_id(OTHER_NAME) == engine.image_id("y:1")
     is_right(engine, APP)
-
-
-def losing_in_the_act_again(engine):
-    def lose():
-        record = engine.store.find("base:1")
-        engine.store.names = {name: image_id for name, image_id in engine.store.names.items() if image_id != record.id}
-        engine.lose(record.id)
-
-    engine.after("GET", "/images/json", lose)
 
 
 # An engine in trouble
@@ -619,20 +634,6 @@ def test_a_piece_that_is_damaged_on_disk_is_sent_again(engine, tmp_path, where):
     is_right(engine, APP)
 
 
-def test_blobs_that_vanish_while_they_are_loaded_are_an_error(engine, tmp_path, where):
-    src = written(tmp_path, APP)
-
-    def lose():
-        for path in staged(where, BASE.digest):
-            os.unlink(path)
-
-    engine.after("GET", "/images/%s/json" % NAME, lose, times=1)
-    with pytest.raises(Interrupted):
-        load(src, engine_host=engine.url, stop_after=10 * len(BASE.blob), between=interrupt, **where)
-    lose_after_check = staged(where, BASE.digest)
-    assert lose_after_check
-
-
 def interrupt():
     raise Interrupted
 
@@ -668,11 +669,12 @@ def test_no_room_for_the_full_send_fails_that_image_alone(engine, tmp_path, wher
     free = os.statvfs(str(tmp_path))
     early = image([layer({"early": b"1"})], names=["docker.io/library/early:1"])
 
+    lose = losing_in_the_act(engine)
+
     def fill():
-        losing_in_the_act(engine)()
+        lose()
         monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result([free[0], free[1], free[2], free[3], 1] + list(free[5:])))
 
-    engine.hold(ONLY_BASE)
     result = load(written(tmp_path, early, APP), engine_host=engine.url, between=fill, **where).result
 
     assert [entry["action"] for entry in result["images"]] == ["loaded", "failed"] and result["changed"]
@@ -690,53 +692,40 @@ def test_somebody_elses_folder_is_refused(engine, tmp_path, where):
     assert engine.count("POST", ".*") == 0
 
 
-def test_what_is_staged_is_read_as_the_user_that_owns_it(engine, tmp_path, where):
-    """Documents are checked once more when they are used: a folder is not a vault."""
-    src = written(tmp_path, APP)
-    with pytest.raises(Interrupted):
-        load(src, engine_host=engine.url, between=interrupt, **where)
-    (config,) = staged(where, APP.config_digest)
-
-    def swap():
-        with open(config, "r+b") as piece:
-            piece.write(b"X")
-
-    engine.after("GET", "/images/json", lambda: None)
-    original = image_load.Staged.lacks
+def test_a_config_that_changes_before_it_is_loaded_is_an_error(engine, tmp_path, where, monkeypatch):
+    verified = image_load.Staged.lacks
 
     def lacks(self, needs):
-        missing = original(self, needs)
-        swap()
+        missing = verified(self, needs)
+        if not missing:
+            with open(staged(where, APP.config_digest)[0], "r+b") as piece:
+                piece.write(b"X")
         return missing
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_load.Staged, "lacks", lacks)
-        result = load(src, engine_host=engine.url, **where).result
-    assert result["msg"].startswith("%s: its bytes changed while they were used" % APP.config_digest)
+    monkeypatch.setattr(image_load.Staged, "lacks", lacks)
+    result = load(written(tmp_path, APP), engine_host=engine.url, **where).result
+    assert result["msg"] == "%s: its bytes changed while they were used: is something else writing where they lie?" % APP.config_digest
     assert engine.count("POST", "/images/load") == 0
 
 
-def test_layers_that_vanish_while_they_are_loaded_are_an_error(engine, tmp_path, where):
-    original = image_load.Staged.lacks
+def test_layers_that_vanish_before_they_are_loaded_are_an_error(engine, tmp_path, where, monkeypatch):
+    verified = image_load.Staged.lacks
 
     def lacks(self, needs):
-        missing = original(self, needs)
-        if not missing:
-            pieces = staged(where, BASE.digest)
-            joined = self._staging.open
-            self.reader = lambda digest: losing(joined(digest), pieces if digest == BASE.digest else [])
+        missing = verified(self, needs)
+        for path in [] if missing else staged(where, BASE.digest):
+            self.reader = functools.partial(losing, self.reader, path)
         return missing
 
-    def losing(stream, pieces):
-        for path in pieces:
+    def losing(reader, path, digest):
+        stream = reader(digest)
+        if digest == BASE.digest and os.path.exists(path):
             os.unlink(path)
         return stream
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_load.Staged, "lacks", lacks)
-        result = load(written(tmp_path, APP), engine_host=engine.url, **where).result
-    assert result["failed"]
-    assert "cannot be read any more (No such file or directory): is something cleaning up?" in result["msg"]
+    monkeypatch.setattr(image_load.Staged, "lacks", lacks)
+    result = load(written(tmp_path, APP), engine_host=engine.url, **where).result
+    assert result["msg"].endswith(": cannot be read: No such file or directory")
     assert engine.image_id(NAME) is None
 
 
@@ -787,14 +776,26 @@ def test_an_image_without_a_name_is_not_touched(containerd, tmp_path, where):
     assert asks_by_push(containerd) == 0
 
 
-@pytest.mark.parametrize("name", ["base:1", "Not/A/Name:1"])
-def test_an_image_with_a_name_that_no_look_up_finds_is_not_touched(containerd, tmp_path, where, name):
-    """So are names that a load took as they were. Docker would take them away."""
-    containerd.hold(ONLY_BASE._replace(names=(name,)))
+def test_an_image_with_a_name_that_no_look_up_finds_is_not_touched(containerd, tmp_path, where):
+    """A load takes a name as it is in the archive, and Docker would take it away together with the one that the probe gives."""
+    containerd.hold(ONLY_BASE._replace(names=("base:1",)))
     loaded = load(written(tmp_path, APP), engine_host=containerd.url, **where)
     assert loaded.sent == blobs(APP, *APP.layers)
-    assert name in containerd.store.names
+    assert "base:1" in containerd.store.names
     assert asks_by_push(containerd) == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "survives"),
+    [({"RepoTags": ["base:1"]}, True), ({"RepoTags": ["base:1", "Not a name"]}, False), ({"RepoTags": None, "RepoDigests": None}, False)],
+)
+def test_knows_what_survives_a_probe(containerd, names, survives):
+    containerd.hold(ONLY_BASE)
+    engine = connect({"engine_host": containerd.url, "engine_timeout": 10, **dict.fromkeys(TLS), "engine_validate_certs": True})
+    assert stores._survives(engine, dict(names, Id=containerd.image_id("base:1"))) is survives
+
+
+TLS = ("engine_ca_cert", "engine_client_cert", "engine_client_key")
 
 
 def test_an_image_that_was_pulled_by_digest_is_asked(containerd, tmp_path, where):
@@ -836,10 +837,7 @@ def test_without_a_loopback_nothing_is_asked(containerd, tmp_path, where, monkey
 
 
 def test_an_engine_on_another_machine_is_not_asked(containerd, tmp_path, where, monkeypatch):
-    monkeypatch.setattr(probe.Engine, "__init__", probe.Engine.__init__)
     containerd.hold(ONLY_BASE)
-    from ansible_collections.stowage.oci.plugins.module_utils._engine.http import Transport
-
     monkeypatch.setattr(Transport, "near", False)
     assert load(written(tmp_path, APP), engine_host=containerd.url, **where).sent == blobs(APP, *APP.layers)
     assert asks_by_push(containerd) == 0
@@ -872,6 +870,20 @@ def test_zstd_layers_on_the_host_are_expanded_where_they_must_be(engine, tmp_pat
     is_right(engine, made)
 
 
+def test_a_bomb_is_not_expanded_to_the_end(tmp_path, where, monkeypatch):
+    """A layer that an old Docker must get uncompressed; the manifest does not say how large that is."""
+    monkeypatch.setattr(compression, "FREE", 1 << 20)
+    monkeypatch.setattr(compression, "RATIO", 50)
+    bomb = images.Layer(b"", images.compress(b"\0" * (8 << 20), "zstd"), "zstd")
+    src = written(tmp_path, image([bomb], names=[NAME]), OTHER)
+    os.makedirs(where["staging_dir"])
+    with FakeEngine("classic", old=True) as engine:
+        result = fail(image_load, src=str(src), remote_src=True, engine_host=engine.url, **where)
+        is_right(engine, OTHER, OTHER_NAME)
+    assert result["msg"].startswith("layer 1 of %s: expands to more than 50 times its size, as decompression bombs do" % NAME)
+    assert left(where) == []
+
+
 def test_a_damaged_archive_on_the_host_fails_for_the_image_that_it_damages(engine, tmp_path):
     src = written(tmp_path, APP, OTHER)
     path = src / images.path(APP.layers[1].digest)
@@ -895,12 +907,24 @@ def test_a_layer_that_is_nowhere_is_named(engine, tmp_path):
 
 
 def test_an_archive_on_the_host_is_sent_in_full_if_need_be(engine, tmp_path):
-    engine.hold(ONLY_BASE)
-    engine.after("GET", "/images/json", lambda: engine.lose("base:1"))
+    losing_in_the_act(engine)()
     result = run(image_load, src=str(written(tmp_path, APP)), remote_src=True, engine_host=engine.url, staging_dir=str(tmp_path))
     assert result["images"][0]["action"] == "loaded"
     is_right(engine, APP)
     assert engine.count("POST", "/images/load") == 2
+
+
+def test_only_what_finds_no_room_to_expand_fails(engine, tmp_path, where, monkeypatch):
+    """Together they do not fit, one of them does."""
+    made = [image([layer({"f": os.urandom(size)})], names=["docker.io/library/n%d:1" % size]) for size in (30_000, 20_000)]
+    src = images.pack(write_layout(tmp_path / "app.tar", made), "gzip")
+    free = os.statvfs(str(tmp_path))
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result([free[0], 1000, free[2], free[3], 31] + list(free[5:])))
+
+    result = fail(image_load, src=str(src), remote_src=True, engine_host=engine.url, staging_dir=str(tmp_path))
+
+    assert result["msg"].startswith("expanding %s needs 41.0 kB in %s" % (src, tmp_path))
+    assert [entry["action"] for entry in result["images"]] == ["failed", "loaded"]
 
 
 def test_no_room_to_expand_is_an_error(engine, tmp_path, where):
@@ -954,7 +978,3 @@ def test_a_missing_name_is_no_reason_to_look_at_all_images(engine, tmp_path, whe
     assert load(src, engine_host=engine.url, names={NAME: "mine:1"}, **where).actions == ["tagged"]
 
     assert engine.count("GET", ".*") < 10
-
-
-def test_put_is_what_the_controller_does(tmp_path):
-    assert os.path.basename(put(str(tmp_path), BASE.digest, 0, BIG)).startswith("000000000000000-%d-" % len(BIG))

@@ -249,8 +249,19 @@ def test_what_nobody_came_back_for_goes(there):
     assert not os.path.exists(there.root)
 
 
+@pytest.mark.parametrize("name", ["user", "user/engine"])
+def test_nothing_is_removed_through_a_link(tmp_path, name):
+    precious = tmp_path / "precious" / ("engine" if name == "user" else "") / blob_folder(DIGEST)
+    precious.mkdir(parents=True)
+    os.utime(str(precious), (0, 0))
+    if name != "user":
+        (tmp_path / "user").mkdir(mode=0o700)
+    (tmp_path / name).symlink_to(tmp_path / "precious")
+    Staging(str(tmp_path / "user" / "engine")).clear([DIGEST])
+    assert precious.exists()
+
+
 def test_other_engines_of_the_user_keep_theirs(there, tmp_path):
     (tmp_path / "user" / "other").mkdir()
     there.clear([DIGEST])
     assert os.listdir(str(tmp_path / "user")) == ["other"]
-    there.clear([DIGEST])

@@ -159,11 +159,8 @@ class Loader:
             for step in steps:
                 with self.alone(step.wanted):
                     self.source.lacks(needs([step]))
-            sound = [wanted for wanted in wishes if wanted.label not in self.failed]
-            if len(sound) == len(wishes):
-                raise
-            # Planned anew, for what they were to share with an image that failed does not come.
-            return self.prepare(sound)
+            # Planned anew, for what others were to share with an image that failed does not come.
+            return self.prepare([wanted for wanted in wishes if wanted.label not in self.failed])
         for step in steps:
             self.seen.update((text, here.image_id if here else None) for text, here in self._locals(step.wanted))
         return steps, missing
@@ -287,7 +284,7 @@ class Loader:
         manifest = thin.described(original, [self._describe(part) for part in step.parts])
         sent = [layer for layer, part in zip(manifest.layers, step.parts) if part.held is None]
         notes = _holdings.notes(variant.config.digest, variant.diff_ids, manifest.layers)
-        archive = thin.stream(manifest, self._bytes(variant.config.digest), sent, notes, self._reader)
+        archive = thin.stream(manifest, self._bytes(variant.config.digest), sent, notes, self.source.reader)
         error = self._engine.load(archive).error
         image_id = stores.loaded_id(self._engine.store, variant.config.digest, manifest.digest)
         document = self._engine.inspect(image_id)
@@ -306,16 +303,8 @@ class Loader:
         self._expanded[part.blob] = Descriptor(OCI_LAYER, part.blob, self.source.size(part.blob))
         return self._expanded[part.blob]
 
-    @contextlib.contextmanager
-    def _reader(self, digest: str) -> t.Iterator[t.Any]:
-        try:
-            with self.source.reader(digest) as stream:
-                yield stream
-        except OSError as error:
-            raise StagingError("%s: cannot be read any more (%s): is something cleaning up?" % (error.filename or digest, error.strerror)) from None
-
     def _bytes(self, digest: Digest) -> bytes:
-        with self._reader(digest) as stream:
+        with self.source.reader(digest) as stream:
             data = b"".join(iter(lambda: stream.read(CHUNK), b""))
         found = hashing(digest)
         found.update(data)

@@ -14,7 +14,6 @@ from .._engine import local as _local
 from .._engine.engine import CLASSIC, CONTAINERD, PODMAN, Engine
 from .._errors import EngineError, InvalidReference, StowageError
 from .._module import concluded, failed
-from .._oci import image as _image
 from .._oci import named as _named
 from .._oci.named import Named
 from .._oci.reference import Reference
@@ -113,25 +112,25 @@ class Remover:
         if removal.gone and not self._documents:
             self._documents = _local.documents(self._engine, self._before.images, self._parallel)
         for image_id in removal.gone:
-            document = self._documents.get(image_id)
-            if document:
+            if image_id in self._documents:
                 past = _layers.history(self._engine, image_id) or []
-                sizes = {layer.chain_id: layer.size for layer in _layers.layers(document, past)}
-                self._went[image_id] = Layers(sizes, int(document.get("Size") or 0) if self._engine.store == CONTAINERD else 0)
+                self._went[image_id] = self._layers(self._documents[image_id], past)
+
+    def _layers(self, document: Document, past: _layers.History) -> Layers:
+        """Of a half-loaded image no layers are shown, and so nothing of its blobs can be counted."""
+        sizes = {layer.chain_id: layer.size for layer in _layers.layers(document, past)}
+        whole = self._engine.store == CONTAINERD and _local.of_inspect(document, self._engine.store).complete
+        return Layers(sizes, frozenset((document.get("RootFS") or {}).get("Layers") or ()), int(document.get("Size") or 0) if whole else 0)
 
     def _freed(self) -> int:
         """In bytes, of what is really gone."""
         if not self._went:
             return 0
         left = set(self._host.images) if self._check_mode else {str(summary["Id"]) for summary in self._engine.images(every=True)}
-        gone = {image_id: layers for image_id, layers in self._went.items() if image_id not in left}
         # Docker keeps the layers of an image that was taken from a container by force; Podman takes the container too.
         held = left if self._engine.store == PODMAN else left.union(container.image_id for container in self._before.containers)
-        return freed(gone, {chain for image_id in held for chain in self._chains(image_id)})
-
-    def _chains(self, image_id: str) -> t.Sequence[str]:
-        document = self._documents.get(image_id) or {}
-        return _image.chain_ids((document.get("RootFS") or {}).get("Layers") or ())
+        gone = [layers for image_id, layers in self._went.items() if image_id not in left]
+        return freed(gone, [self._layers(self._documents[image_id], ()) for image_id in held if image_id in self._documents])
 
 
 def _host(engine: Engine, summaries: t.Mapping[str, Document]) -> Host:

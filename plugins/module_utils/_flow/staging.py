@@ -108,17 +108,17 @@ class Staging:
         return sum(piece.size for piece in self._pieces(digest))
 
     def clear(self, digests: t.Iterable[str]) -> None:
-        """Remove these blobs, those that nobody came back for, and the folders that this leaves empty."""
-        for digest in digests:
-            self._forget(digest)
+        """Remove these blobs, those that nobody came back for, and the folders that this leaves empty; nothing of somebody else's."""
+        ours = {blob_folder(digest) for digest in digests}
         try:
+            self.check()
             for name in os.listdir(self.root):
                 folder = os.path.join(self.root, name)
-                if os.stat(folder).st_mtime < time.time() - FORGOTTEN_SECONDS:
+                if name in ours or os.lstat(folder).st_mtime < time.time() - FORGOTTEN_SECONDS:
                     shutil.rmtree(folder, ignore_errors=True)
             os.rmdir(self.root)
             os.rmdir(os.path.dirname(self.root))
-        except OSError:  # something else is staged there
+        except (OSError, StagingError):  # nothing was staged, something else is, or it is not ours
             pass
 
     def _forget(self, digest: str) -> None:

@@ -108,7 +108,7 @@ class Archive:
             if not below.images and not below.absent:
                 continue
             whole, bare = (descriptor.annotations.get(key) or "" for key in (NAME_CONTAINERD, NAME_OCI))
-            names = [text for text in (whole, bare) if ("/" in text or ":" in text) and not text.startswith(_NO_NAMES)][:1]
+            names = [text for text in (whole, bare if "/" in bare or ":" in bare else "") if text and not text.startswith(_NO_NAMES)][:1]
             if not names:
                 names = next((tags[image.config.digest] for image in below.images if image.config.digest in tags), [])
             # Flat entries of one name are the platforms of one image; entries of one digest are its several names.
@@ -210,7 +210,9 @@ class Archive:
             config = _image.parse_config(raw, self._at(item.config))
             named = _CONFIG_NAME.fullmatch(item.config)
             if named and named.group(1) != config.digest.hex:
-                raise BlobMismatch("%s: its bytes are %s, not what its name says: make or copy the archive again" % (self._at(item.config), config.digest))
+                raise BlobMismatch(
+                    "%s: its bytes are %s, not what its name says: make or copy the archive again" % (self._at(item.config), config.digest)
+                )
             if len(item.layers) != len(config.diff_ids):
                 raise ArchiveError(
                     "%s: %d layer files for the %d layers of %s" % (where, len(item.layers), len(config.diff_ids), shown(item.config))

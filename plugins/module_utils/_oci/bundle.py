@@ -29,6 +29,7 @@ OCI_ARCHIVE, OCI_LAYOUT, DOCKER_ARCHIVE = FORMS = ("oci-archive", "oci-layout", 
 
 _COMMON = Platform("linux", "amd64")
 
+
 class Member(t.NamedTuple):
     """An image of a bundle under its ``name`` (canonical, with a tag), in each platform that the bundle shall have.
 

@@ -96,13 +96,13 @@ def _reader(stream: t.Any, kind: str, where: str) -> t.Tuple[t.Any, t.Tuple[t.Ty
 def _zstd(stream: t.Any, where: str) -> t.Tuple[t.Any, t.Tuple[t.Type[Exception], ...]]:
     """Python 3.14's own reader, else the package zstandard, else the program zstd."""
     try:
-        from compression import zstd  # type: ignore[import-not-found]
+        from compression import zstd
 
         return zstd.ZstdFile(stream), (OSError, EOFError, zstd.ZstdError)
     except ImportError:
         pass
     try:
-        import zstandard  # type: ignore[import-not-found]
+        import zstandard
 
         return zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True), (OSError, zstandard.ZstdError)
     except ImportError:

@@ -116,10 +116,16 @@ _NO_TIME = ("", "0001-01-01T00:00:00Z")
 def _fingerprint(diff_ids: t.Any, created: t.Any, os: t.Any, architecture: t.Any, variant: t.Any, run: t.Any) -> str:
     # The containerd store leaves out what is not for images (Hostname, Image, Tty, StopTimeout) even where the config has it, and all
     # stores show fields that the config has not, empty.
-    settings = {key: value for key, value in (run or {}).items() if key in _SETTINGS and value not in (None, "", [], {}, False, 0)}
+    settings = {key: value for key, value in _filled(run).items() if key in _SETTINGS}
+    settings["Healthcheck"] = _filled(settings.get("Healthcheck"))
     created = None if created in _NO_TIME else created
     parts = [list(diff_ids or []), _instant(created), os or "", architecture or "", variant or "", settings]
     return hashlib.sha256(_manifest.dump({"is": parts})).hexdigest()
+
+
+def _filled(fields: t.Any) -> t.Dict[str, t.Any]:
+    """Without what is empty, which Go's omitempty leaves out in one place and not in another."""
+    return {key: value for key, value in fields.items() if value not in (None, "", [], {}, False, 0)} if isinstance(fields, dict) else {}
 
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|z|[+-]\d\d:\d\d)")

@@ -186,14 +186,23 @@ class Layers(t.NamedTuple):
     """What an image takes on disk: bytes by chain ID where known, and beside its layers (the containerd store's blobs)."""
 
     sizes: t.Mapping[str, t.Optional[int]]
+    diff_ids: t.FrozenSet[str]
     beside: int = 0
 
 
-def freed(gone: t.Mapping[str, Layers], kept_chains: t.Container[str]) -> int:
+def freed(gone: t.Iterable[Layers], kept: t.Iterable[Layers]) -> int:
     """Bytes that went with these images: each layer once, and none that another image or a container needs.
 
-    Where the store does not tell a size, or what a shared layer's blob takes, it is not counted.
+    Where the store does not tell a size it is not counted. What it does not tell of a blob is whose it is as well: so blobs
+    count of images alone that have no layer in common, the largest first.
     """
-    sizes = {chain: size or 0 for layers in gone.values() for chain, size in layers.sizes.items() if chain not in kept_chains}
-    beside = sum(layers.beside for layers in gone.values() if not any(chain in kept_chains for chain in layers.sizes))
-    return sum(sizes.values()) + beside
+    gone, kept = list(gone), list(kept)
+    chains = {chain for layers in kept for chain in layers.sizes}
+    sizes = {chain: size or 0 for layers in gone for chain, size in layers.sizes.items() if chain not in chains}
+    total = sum(sizes.values())
+    taken = {diff_id for layers in kept for diff_id in layers.diff_ids}
+    for layers in sorted(gone, key=lambda one: -one.beside):
+        if not taken & layers.diff_ids:
+            total += layers.beside
+            taken |= layers.diff_ids
+    return total

@@ -88,7 +88,7 @@ class Http:
             except _Broken as error:
                 if last:
                     server = _origin(url) + (" in %d tries" % tries if tries > 1 else "")
-                    raise RegistryError("%s: no answer from %s (%s): see whether it runs and can be reached from here" % (what, server, error)) from None
+                    raise RegistryError("%s: no answer from %s (%s): see whether it runs and can be reached" % (what, server, error)) from None
             else:
                 if last or answer.status not in _TRANSIENT:
                     return answer

@@ -58,7 +58,10 @@ class Rule(t.NamedTuple):
 
 
 class FakeRegistry:
-    """``calls`` are the requests so far, over so many ``connections``. ``realm`` is where bearer tokens are to be had: here, unless a test says otherwise."""
+    """``calls`` are the requests so far, over so many ``connections``.
+
+    ``realm`` is where bearer tokens are to be had: here, unless a test says otherwise.
+    """
 
     username, password, identity = "ann", "secret", "refresh-me"
     expires_in = 300

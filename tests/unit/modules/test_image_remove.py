@@ -82,7 +82,7 @@ def test_all_names_in_one_task(engine):
 
     assert actions(real) == [("app:stable", "untagged"), ("app:1", "removed"), ("app:2", "removed"), ("docker.io/library/app:2", "absent")]
     first, second = UNIT[engine.store.name]
-    assert real["freed_bytes"] == first + 2 * second + sum(beside(engine, made) for made in (APP, NEXT))
+    assert real["freed_bytes"] == first + 2 * second + max(beside(engine, APP), beside(engine, NEXT))
     assert engine.store.records == {}
 
 
@@ -363,7 +363,7 @@ def test_a_half_loaded_image():
         engine.load(tar(layout([APP], docker=True, without=[BASE.digest])))
         real, _again = four_times(image_remove, engine_host=engine.url, images=["app:1"])
         assert actions(real) == [("app:1", "removed")]
-        assert real["freed_bytes"] == sum(map(len, APP.blobs.values())) - len(BASE.blob)
+        assert real["freed_bytes"] == 0
         assert engine.store.content == {}
 
 

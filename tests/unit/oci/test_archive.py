@@ -6,6 +6,8 @@ import hashlib
 import json
 import pickle
 import random
+import tarfile
+import time
 
 import pytest
 from ansible_collections.stowage.oci.plugins.module_utils._errors import ArchiveError, BlobMismatch, ImageNotInArchive, StowageError
@@ -15,7 +17,7 @@ from ansible_collections.stowage.oci.plugins.module_utils._oci.files import TarF
 from ansible_collections.stowage.oci.plugins.module_utils._oci.manifest import OCI_LAYER
 from ansible_collections.stowage.oci.tests.unit import images
 from ansible_collections.stowage.oci.tests.unit.images import (
-    artifact, attestation, compress, docker_archive, dump, image, index, layer, layout, pack, path, sha256, write, write_docker_archive, write_layout
+    artifact, attestation, compress, docker_archive, dump, image, index, layer, layout, pack, path, sha256, write
 )
 
 BASE = layer({"etc/os-release": b"ID=base\n" * 500})
@@ -271,12 +273,25 @@ def test_each_layer_is_hashed_once(read, monkeypatch):
     assert len(hashed) == len(set(hashed)) == 6
 
 
-def test_opens_fifty_images_without_reading_their_layers(tmp_path):
-    big = layer({"big": b"x" * (1 << 20)})
-    many = [image([big, layer({"x": b"%d" % number})], names=["x:%d" % number]) for number in range(50)]
-    where = write_docker_archive(tmp_path / "many.tar", many)
-    archive = Archive(str(where), str(tmp_path / "scratch"))
+def test_opens_fifty_images_of_fifty_gigabytes_without_reading_their_layers(tmp_path):
+    many = [image([BASE, layer({"x": b"%d" % number})], names=["x:%d" % number]) for number in range(50)]
+    big = BASE.diff_id.partition(":")[2] + ".tar"
+    with open(str(tmp_path / "many.tar"), "wb") as out:
+        for name, content in docker_archive(many, "podman").items():
+            if isinstance(content, bytes):
+                member = tarfile.TarInfo(name)
+                member.size = 50 << 30 if name == big else len(content)
+                out.write(member.tobuf(tarfile.GNU_FORMAT))
+                # The large one is a hole in the file.
+                out.write(content if name != big else b"")
+                out.seek(member.size if name == big else 0, 1)
+                out.seek(-out.tell() % 512, 1)
+        out.write(b"\0" * 1024)
+    before = time.process_time()
+    archive = Archive(str(tmp_path / "many.tar"), str(tmp_path / "scratch"))
+    assert time.process_time() - before < 2
     assert len(archive.entries) == 50
+    assert archive.extents([BASE.digest])[BASE.digest].size == 50 << 30
     assert len(pickle.dumps(archive)) < 200000
 
 
@@ -345,11 +360,11 @@ LAYOUT = layout([APP._replace(platform={})])
         (changed(LAYOUT, "index.json", b"{" + b" " * (5 << 20) + b"}"), "index.json has 5242882 bytes: no manifest or config is larger than 4194304"),
         (without(LAYOUT, path(APP.digest)), "index.json: the manifest %s that it names is not in the archive" % APP.digest),
         (without(LAYOUT, path(APP.config_digest)), "the config %s of this image is not in the archive" % APP.config_digest),
-        (changed(LAYOUT, path(APP.digest), APP.manifest[:-1]), "has only %d bytes where its descriptor says %d" % (len(APP.manifest) - 1, len(APP.manifest))),
+        (changed(LAYOUT, path(APP.digest), APP.manifest[:-1]), "has only %d bytes where its descriptor says" % (len(APP.manifest) - 1)),
         (changed(LAYOUT, path(APP.digest), APP.manifest + b" "), "has more bytes where its descriptor says"),
         (changed(LAYOUT, path(APP.digest), APP.manifest.replace(b"sha256", b"sha255")), "its bytes are sha256:"),
-        (changed(LAYOUT, path(APP.config_digest), APP.config.replace(b"/app", b"/bad")), "not %s as promised: the archive is damaged" % APP.config_digest),
-        (changed(LAYOUT, path(BASE.digest), BASE.blob[:-512]), "layer 1 of %s has %d bytes where the manifest says" % (APP.digest[:19], len(BASE.blob) - 512)),
+        (changed(LAYOUT, path(APP.config_digest), APP.config.replace(b"/app", b"/bad")), "not %s as promised: the archive" % APP.config_digest),
+        (changed(LAYOUT, path(BASE.digest), BASE.blob[512:]), "layer 1 of %s has %d bytes where the" % (APP.digest[:19], len(BASE.blob) - 512)),
         (changed(LAYOUT, "manifest.json", b"{}"), "manifest.json: a list is wanted where this has {}"),
         (without(DOCKER, CONFIG), "manifest.json: the config %s that it names is not in the archive" % CONFIG),
         (changed(DOCKER, CONFIG, OTHER.config), "its bytes are %s, not what its name says" % OTHER.config_digest),
@@ -452,11 +467,13 @@ def rebuilt(target, chance):
     return files
 
 
-@pytest.mark.parametrize("docker", [False, True])
-@pytest.mark.parametrize("target", ["config", "manifest", "index", "index.json", "manifest.json"])
+@pytest.mark.parametrize(
+    ("target", "docker"),
+    [(target, False) for target in ("config", "manifest", "index", "index.json", "manifest.json")] + [("config", True), ("manifest.json", True)],
+)
 def test_any_document_opens_or_is_refused_in_one_sentence(target, docker, tmp_path):
     refused = 0
-    for seed in range(400):
+    for seed in range(150):
         chance = random.Random("%s %d" % (target, seed))
         files = rebuilt(target, chance)
         where = tmp_path / "archive.tar"
@@ -469,7 +486,7 @@ def test_any_document_opens_or_is_refused_in_one_sentence(target, docker, tmp_pa
             refused += 1
             assert str(error).startswith(str(where))
             assert len(str(error)) < 600 and str(error).isprintable()
-    assert 0 < refused < 400 or (docker and target in ("manifest", "index", "index.json"))
+    assert 0 < refused < 150
 
 
 @pytest.mark.parametrize("kind", ["", "gzip", "bzip2", "xz", "zstd"])

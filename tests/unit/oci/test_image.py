@@ -13,7 +13,8 @@ from ansible_collections.stowage.oci.tests.unit import images
 
 BASE = images.layer({"etc/os-release": b"x"})
 TOP = images.layer({"app": b"1"}, "gzip")
-RUN = {"Cmd": ["/app"], "Env": ["A=1"], "Labels": {"a": "b"}, "ExposedPorts": {"80/tcp": {}}}
+HEALTH = {"Test": ["CMD", "true"], "Interval": 5}
+RUN = {"Healthcheck": HEALTH, "Cmd": ["/app"], "Env": ["A=1"], "Labels": {"a": "b"}, "ExposedPorts": {"80/tcp": {}}}
 APP = images.image([BASE, TOP], platform="linux/arm/v7", config=RUN)
 
 
@@ -84,7 +85,7 @@ def inspect(**changes):
         "Os": "linux",
         "Architecture": "arm",
         "Variant": "v7",
-        "Config": dict(RUN, Hostname="", Volumes=None, OnBuild=[], Tty=False, Healthcheck={}),
+        "Config": dict(RUN, Hostname="", Volumes=None, OnBuild=[], Tty=False, Shell={}, Healthcheck=dict(HEALTH, Retries=0)),
     }
     return dict(shown, **changes)
 

@@ -193,17 +193,24 @@ def test_left_behind_and_in_use():
 # What went
 
 
+def on_disk(beside=0, **sizes):
+    """A layer's chain ID is its name, and its first letter its diff ID."""
+    return Layers(sizes, frozenset(name[0] for name in sizes), beside)
+
+
 @pytest.mark.parametrize(
     "gone, kept, expected",
     [
-        ({}, [], 0),
-        ({A: Layers({"x": 10, "y": 5})}, [], 15),
-        ({A: Layers({"x": 10, "y": 5})}, ["x"], 5),
-        ({A: Layers({"x": 10, "y": 5}), B: Layers({"x": 10, "z": 1})}, [], 16),
-        ({A: Layers({"x": None, "y": 5})}, [], 5),
-        ({A: Layers({"x": 10}, beside=3)}, [], 13),
-        ({A: Layers({"x": 10, "y": 5}, beside=3)}, ["x"], 5),
-        ({A: Layers({}, beside=3)}, ["x"], 3),
+        ([], [], 0),
+        ([on_disk(x=10, y=5)], [], 15),
+        ([on_disk(x=10, y=5)], [on_disk(x=None)], 5),
+        ([on_disk(x=10, y=5), on_disk(x=10, z=1)], [], 16),
+        ([on_disk(x=None, y=5)], [], 5),
+        ([on_disk(x=10, beside=3)], [], 13),
+        ([on_disk(x=10, y=5, beside=3)], [on_disk(x=None)], 5),
+        ([on_disk(x1=10, beside=3)], [on_disk(x2=None)], 10),
+        ([on_disk(x=10, y=1, beside=3), on_disk(x=10, z=2, beside=4), on_disk(v=20, beside=5)], [], 33 + 4 + 5),
+        ([on_disk(beside=3)], [on_disk(x=None)], 3),
     ],
 )
 def test_freed(gone, kept, expected):
