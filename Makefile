@@ -2,7 +2,7 @@
 # Copyright: stowage.oci contributors
 
 # The longest first: two run side by side.
-RINGS = sanity integration unit contract lint
+RINGS = integration unit contract sanity lint
 
 .PHONY: demo test lint venv $(RINGS)
 

@@ -29,10 +29,10 @@ subprocess.check_call([sys.executable, "-m", "ensurepip"])
 packages = [argument for argument in sys.argv[1:] if argument not in ("--no-setuptools", "--no-wheel")]
 sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *packages]))
 """
-PYTHONS = [f"3.{minor}" for minor in range(8, 14)]
 
 sys.path.insert(0, str(ROOT / "dev"))
 import debs  # noqa: E402
+import pythons  # noqa: E402
 
 nox.options.sessions = ["lint", "sanity", "unit", "contract", "integration"]
 nox.options.default_venv_backend = "none"
@@ -72,10 +72,11 @@ def sanity(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """The unit tests under every Python from 3.8 to 3.13 that this machine has."""
-    pythons = _pythons()
-    session.log(f"Pythons here: {' '.join(pythons)}; lacking: {' '.join(sorted(set(PYTHONS) - set(pythons))) or 'none'}")
+    found = pythons.found()
+    lacking = [version for version in pythons.VERSIONS if version not in found]
+    session.log(f"Pythons here: {' '.join(found)}; lacking: {' '.join(lacking) or 'none'}")
     failed = []
-    for version, python in pythons.items():
+    for version, python in found.items():
         environ = {}
         if version in ("3.8", "3.9", "3.10"):
             environ["PYTHONPATH"] = str(_host_ansible(session))
@@ -126,24 +127,12 @@ def _ensure(session: nox.Session, packages: list[str]) -> None:
         session.error(f"could not run the ring {session.name}: {error}")
 
 
-def _pythons() -> dict[str, str]:
-    """Version -> path of each Python that works here: on the PATH, else the newest of pyenv's."""
-    found = {}
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    for version in PYTHONS:
-        for path in (shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)):
-            if path and re.match(rf"{version}\.", _output(path, "-c", "import ensurepip, platform; print(platform.python_version())")):
-                found[version] = str(path)
-                break
-    return found
-
-
 def _python_folder() -> Path:
     """A folder with a link python3.N for each Python: ansible-test looks for them on its PATH."""
     folder = CACHE / "sanity/bin"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for version, path in _pythons().items():
+    for version, path in pythons.found().items():
         (folder / f"python{version}").symlink_to(path)
     return folder
 

@@ -20,11 +20,11 @@ import sys
 import tarfile
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Iterable, Iterator, NamedTuple
+from typing import Any, Iterable, NamedTuple
 
 sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
@@ -32,6 +32,8 @@ BIN = Path(sys.executable).parent
 sys.path.insert(0, str(HERE.parent / "dev"))
 import debs  # noqa: E402
 import engines  # noqa: E402
+import processes  # noqa: E402
+import rootfs  # noqa: E402
 
 HOSTS = ("host1", "host2", "host3")
 BASE = "registry.example.com/shop/base:1"
@@ -39,9 +41,6 @@ WEB, WORKER = IMAGES = ("registry.example.com/shop/web:stable", "registry.exampl
 
 BASE_BYTES = 110_000_000
 """What the files of the base add up to, or a little more."""
-
-LARGE = 16 << 20
-"""Bytes of a file that is left out of the base, so that a few do not fill it."""
 
 ROOM = 2 << 30
 """Bytes that the demo may need on disk: 1.1 GB at most were seen."""
@@ -63,46 +62,9 @@ import platform
 print("{name}, version {version}, on Python", platform.python_version())
 """
 
-PYTHON_TREE = """
-import glob, os, sys, sysconfig
-paths = sysconfig.get_paths()
-print(os.path.realpath(sys.executable), paths["stdlib"], *glob.glob(paths["platstdlib"] + "/lib-dynload/*.so"), sep="\\n")
-"""
-
 
 class Failure(Exception):
     """The demo cannot go on, or showed something that is not true."""
-
-
-class Interrupts:
-    """Makes of the first SIGINT, SIGTERM or SIGHUP a KeyboardInterrupt, at once or when `held` ends. Later ones are ignored, by what
-    is started then too, so that nothing disturbs the cleaning up."""
-
-    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def __init__(self) -> None:
-        self.number: int | None = None
-        self._holding = False
-        for number in self.NUMBERS:
-            signal.signal(number, self._come)
-
-    def _come(self, came: int, _frame: Any) -> None:
-        for number in self.NUMBERS:
-            signal.signal(number, signal.SIG_IGN)
-        self.number = came
-        if not self._holding:
-            raise KeyboardInterrupt
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """For what must not be left half-done."""
-        self._holding = True
-        try:
-            yield
-        finally:
-            self._holding = False
-            if self.number is not None:
-                raise KeyboardInterrupt
 
 
 class Row(NamedTuple):
@@ -120,13 +82,12 @@ class Row(NamedTuple):
 
 @dataclass
 class Demo:
-    """What the rounds share: `blobs` is digest -> size of all that earlier bundles held, `layers` those of them that are layers."""
+    """What the rounds share: `fleet` is the engines by host, `bundled` the digests of all that bundles held so far."""
 
     folder: Path
-    interrupts: Interrupts
+    interrupts: processes.Interrupts
     fleet: dict[str, engines.Engine] = field(default_factory=dict)
-    blobs: dict[str, int] = field(default_factory=dict)
-    layers: set[str] = field(default_factory=set)
+    bundled: set[str] = field(default_factory=set)
     rows: list[Row] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
@@ -196,19 +157,13 @@ class Demo:
     # Images
 
     def build_base(self) -> None:
-        python, paths = python_tree()
         with tarfile.open(self.folder / "context.tar", "w") as tar:
+            tree = rootfs.Tree(tar)
+            python = tree.fill(BASE_BYTES)
             add_text(tar, "Dockerfile", BASE_DOCKERFILE.format(python=python))
-            tree = Tree(tar)
-            for path in paths:
-                tree.add(path)
-            for path in system_files():
-                if tree.size >= BASE_BYTES:
-                    break
-                tree.add(path)
         require(tree.size >= BASE_BYTES, f"this machine's own files add up to {BASE_BYTES:,} bytes")
         self.build(BASE)
-        self.detail(f"base: {tree.size:,} bytes in {len(tree.seen):,} files of this machine, with the Python that runs the application")
+        self.detail(f"base: {tree.size:,} bytes in {len(tree.paths):,} files of this machine, with the Python that runs the application")
 
     def build_app(self, name: str, version: int) -> None:
         with tarfile.open(self.folder / "context.tar", "w") as tar:
@@ -229,15 +184,15 @@ class Demo:
     def round(self, title: str, why: str) -> None:
         """Bundle what the builder has and preload the three hosts; what the modules say of it must be true."""
         before = {host: self.images(host) for host in HOSTS}
-        self.say(f"round {title[0]}, {why}: ansible-playbook -i inventory.yml site.yml")
+        self.say(f"round {title[0]}, {why}: ansible-playbook -i demo/inventory.yml demo/site.yml")
         screen = self.ansible(
             "ansible-playbook", "-i", HERE / "inventory.yml", HERE / "site.yml",
             "-e", json.dumps({"demo_folder": str(self.folder), "demo_images": IMAGES}),
         )
         results = json.loads((self.folder / "results.json").read_text())
         blobs, layers = contents(self.folder / "bundle.tar")
-        new = blobs.keys() - self.blobs.keys()
-        self.blobs.update(blobs)
+        new = blobs.keys() - self.bundled
+        self.bundled |= new
         bundle = results["builder"]
         require(bundle["changed"] == bool(new), f"the bundle: changed={bundle['changed']}")
         what = "written" if new else "as it was"
@@ -281,10 +236,7 @@ class Demo:
     # Ansible
 
     def ansible(self, program: str, *args: Any) -> str:
-        """Run one of Ansible's programs and return what it prints; if it fails, show that and raise Failure.
-
-        It runs in a process namespace of its own, so that none of its processes outlives it, and knows nothing of the user's settings.
-        """
+        """Run one of Ansible's programs, without the user's settings, and return what it prints; if it fails, show that and raise Failure."""
         for name in ("home", "tmp"):
             (self.folder / name).mkdir(exist_ok=True)
         config = self.folder / "ansible.cfg"
@@ -299,21 +251,10 @@ class Demo:
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_REMOTE_TEMP": str(self.folder / "tmp"),
         }
-        command = [*unshare("--map-current-user"), "--pid", "--fork", "--kill-child", BIN / program, *args]
-        process = None
-        with open(self.folder / "screen", "w+", encoding="utf-8") as screen:
-            try:
-                with self.interrupts.held():
-                    process = subprocess.Popen(
-                        command, env=environ, cwd=HERE, stdin=subprocess.DEVNULL, stdout=screen, stderr=screen, start_new_session=True
-                    )
-                process.wait()
-            finally:
-                if process:
-                    end(process)
-            screen.seek(0)
-            text = screen.read()
-        if process.returncode:
+        screen = self.folder / "screen"
+        code = processes.run([BIN / program, *args], environ, screen, self.interrupts)
+        text = screen.read_text(encoding="utf-8")
+        if code:
             print(text, file=sys.stderr)
             raise Failure(f"{program} failed, see above")
         return text
@@ -333,89 +274,14 @@ def require(true: bool, claim: str) -> None:
         raise Failure(f"this should be true and is not: {claim}")
 
 
-def unshare(mapping: str) -> list[str]:
-    """The command that makes namespaces; an ordinary user may only within one of his own."""
-    return ["unshare", *(["--user", mapping] if os.geteuid() else [])]
-
-
 def require_namespaces() -> None:
     """Failure if an ordinary user cannot have what rootless Podman needs."""
-    done = subprocess.run([*unshare("--map-root-user"), "--map-auto", "--mount", "--pid", "--fork", "--mount-proc", "true"],
+    done = subprocess.run([*processes.unshare("--map-root-user"), "--map-auto", "--mount", "--pid", "--fork", "--mount-proc", "true"],
                           capture_output=True, text=True, check=False)
     if done.returncode:
         why = " ".join(done.stderr.split())
         raise Failure(f"rootless Podman does not run here ({why}): it needs unprivileged user namespaces, "
                       "and a line for this user in each of /etc/subuid and /etc/subgid; or run the demo as root")
-
-
-def end(process: subprocess.Popen) -> None:
-    """Kill the first process of the namespace, and wait until the kernel has ended all others."""
-    if process.poll() is None:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for pid in children or [process.pid]:
-            os.kill(int(pid), signal.SIGKILL)
-        process.wait()
-
-
-def python_tree() -> tuple[Path, list[Path]]:
-    """The distribution's Python, or else ours, and all that it needs to run: its library and the shared objects of both."""
-    python = Path("/usr/bin/python3")
-    if not python.exists():
-        python = Path(sys.base_prefix, "bin/python3")
-    real, library, *modules = output(python, "-c", PYTHON_TREE).splitlines()
-    objects = re.findall(r"(/\S+) \(0x", output("ldd", real, *modules))
-    files = [path for path in sorted(Path(library).rglob("*")) if "site-packages" not in path.parts and "__pycache__" not in path.parts]
-    return python, [python, *map(Path, dict.fromkeys(objects)), *files]
-
-
-def output(*command: Any) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def system_files() -> Iterator[Path]:
-    """This machine's own system, in the order of its names, without large files."""
-    for top in ("/usr/bin", "/usr/lib", "/usr/share"):
-        for folder, folders, names in os.walk(top):
-            folders.sort()
-            yield from (path for path in (Path(folder, name) for name in sorted(names)) if path.exists() and path.stat().st_size < LARGE)
-
-
-class Tree:
-    """Files of this machine, under the same names, in the folder `root` of a build context."""
-
-    def __init__(self, tar: tarfile.TarFile) -> None:
-        self._tar = tar
-        self.seen: set[Path] = set()
-        self.size = 0
-
-    def add(self, path: Path) -> None:
-        """Add a file or link, and what the link points to; not what is neither or may not be read."""
-        for parent in reversed(path.parents):
-            if parent.is_symlink():
-                self._link(parent)
-        path = path.parent.resolve() / path.name
-        if path in self.seen:
-            return
-        if path.is_symlink():
-            self._link(path)
-            self.add(path.parent / os.readlink(path))
-        elif path.is_file() and os.access(path, os.R_OK):
-            self.seen.add(path)
-            member = self._tar.gettarinfo(path, f"root{path}")
-            self.size += member.size
-            with open(path, "rb") as stream:
-                self._put(member, stream)
-
-    def _link(self, path: Path) -> None:
-        if path not in self.seen:
-            self.seen.add(path)
-            self._put(self._tar.gettarinfo(path, f"root{path}"))
-
-    def _put(self, member: tarfile.TarInfo, stream: Any = None) -> None:
-        member.mode &= 0o777
-        member.uid = member.gid = 0
-        member.uname = member.gname = ""
-        self._tar.addfile(member, stream)
 
 
 def add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
@@ -447,7 +313,7 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def main() -> int:
-    interrupts = Interrupts()
+    interrupts = processes.Interrupts()
     place = os.environ.get("TMPDIR") or "/var/tmp"
     try:
         if not (BIN / "ansible-playbook").exists():

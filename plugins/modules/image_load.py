@@ -219,7 +219,7 @@ def from_host(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any
 def from_controller(params: t.Dict[str, t.Any], wish: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any]:
     engine = connect(params)
     staging = Staging(default_root(engine.url, params["staging_dir"]))
-    loader = Loader(engine, Staged(staging, wish["sizes"]), params["platform"], wish["seen"], wish["distrusted"])
+    loader = Loader(engine, Staged(staging, wish["sizes"]), params["platform"], wish["seen"], wish["distrusted"], wish.get("held"))
     done = {entry["reference"]: entry for entry in wish["done"]}
     result = perform(loader, [Wanted.parse(image) for image in wish["images"]], staging, check_mode, done)
     return concluded(unfinished="ask" in result and not check_mode, **result)

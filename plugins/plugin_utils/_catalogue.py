@@ -26,7 +26,8 @@ class Catalogue:
     def __init__(self, path: str) -> None:
         """Raises ArchiveError, as Archive does."""
         try:
-            stat = os.stat(os.path.join(path, "index.json") if os.path.isdir(path) else path)
+            documents = [os.path.join(path, name) for name in ("index.json", "manifest.json")]
+            stat = os.stat(next(filter(os.path.isfile, documents), path))
         except OSError as error:
             raise ArchiveError("%s: cannot be read: %s" % (path, error.strerror)) from None
         key = "%s %d %d %d %d" % (os.path.realpath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)

@@ -20,7 +20,7 @@ import pytest
 
 from ansible_collections.stowage.oci.plugins.module_utils._engine import probe
 from ansible_collections.stowage.oci.plugins.module_utils._engine.engine import Engine
-from ansible_collections.stowage.oci.plugins.module_utils._engine.http import Transport
+from ansible_collections.stowage.oci.plugins.module_utils._engine.transport import Transport
 from ansible_collections.stowage.oci.tests.unit.fakes.engine import FakeEngine
 from ansible_collections.stowage.oci.tests.unit.images import (
     Made, MadeIndex, attestation, docker_archive, image, index, layer, layout, sha256, tar

@@ -10,7 +10,7 @@ import socket
 import pytest
 from ansible_collections.stowage.oci.plugins.module_utils._engine import discover, engine
 from ansible_collections.stowage.oci.plugins.module_utils._engine.discover import connect, places
-from ansible_collections.stowage.oci.plugins.module_utils._engine.http import Tls
+from ansible_collections.stowage.oci.plugins.module_utils._engine.transport import Tls
 from ansible_collections.stowage.oci.plugins.module_utils._errors import EngineDenied, EngineError, EngineNotFound
 from ansible_collections.stowage.oci.tests.unit.fakes.engine import FakeEngine
 
@@ -119,7 +119,7 @@ def denying(monkeypatch, *paths):
 
 def test_says_which_socket_is_not_for_us(elsewhere, monkeypatch):
     denying(monkeypatch, *elsewhere[:2])
-    with pytest.raises(EngineDenied, match="permission denied on the engine's socket %s: use become, or add the user to the socket's group" % elsewhere[0]):
+    with pytest.raises(EngineDenied, match="permission denied on the engine's socket %s: use become, or add the user to" % elsewhere[0]):
         connect(options(), {})
 
 
@@ -159,7 +159,7 @@ def test_options_ask_for_tls(transports, given, environ, tls):
     [
         ({"DOCKER_HOST": "tcp://host:1"}, None),
         ({"DOCKER_HOST": "tcp://host:1", "DOCKER_CERT_PATH": "/certs"}, None),
-        ({"DOCKER_HOST": "tcp://host:1", "DOCKER_CERT_PATH": "/certs", "DOCKER_TLS_VERIFY": "1"}, Tls("/certs/ca.pem", "/certs/cert.pem", "/certs/key.pem")),
+        ({"DOCKER_HOST": "tcp://host:1", "DOCKER_CERT_PATH": "/c", "DOCKER_TLS_VERIFY": "1"}, Tls("/c/ca.pem", "/c/cert.pem", "/c/key.pem")),
         ({"CONTAINER_HOST": "tcp://host:1", "DOCKER_CERT_PATH": "/certs", "DOCKER_TLS_VERIFY": "1"}, None),
     ],
 )
@@ -184,7 +184,12 @@ def test_options_outdo_the_environments_tls(transports):
 
 @pytest.mark.parametrize(
     ("store", "old", "api", "libpod"),
-    [("classic", False, (1, 51), (0, 0)), ("classic", True, (1, 41), (0, 0)), ("containerd", False, (1, 51), (0, 0)), ("podman", False, (1, 41), (4, 3))],
+    [
+        ("classic", False, (1, 51), (0, 0)),
+        ("classic", True, (1, 41), (0, 0)),
+        ("containerd", False, (1, 51), (0, 0)),
+        ("podman", False, (1, 41), (4, 3)),
+    ],
 )
 def test_learns_what_it_is(store, old, api, libpod):
     with FakeEngine(store, old) as fake:

@@ -75,6 +75,18 @@ def test_the_containerd_store_keeps_the_descriptor_that_it_has():
     assert DescriptorHoldings({A.diff_id: own}).plus([A, B], [A.descriptor, other]).held([A, B]) == [own, other]
 
 
+@pytest.mark.parametrize(
+    "there", [chains(A, B), DiffIdHoldings(frozenset([A.diff_id, C.diff_id])), DescriptorHoldings({A.diff_id: A.descriptor, C.diff_id: C.descriptor})]
+)
+def test_what_is_held_survives_its_journey(there):
+    """As much of it as matters: one who asks for the same images is answered the same."""
+    told = json.loads(json.dumps(there.json([[A, B], [B]])))
+    again = type(there).parse(told)
+    assert [again.held(layers) for layers in ([A, B], [B])] == [there.held(layers) for layers in ([A, B], [B])]
+    assert len(told) == (2 if isinstance(there, ChainHoldings) else 1)
+    assert type(there).parse(there.json([])).held([A]) == [None]
+
+
 def test_notes_come_back_as_they_went():
     notes = holdings.notes(digest("config"), [A.diff_id, B.diff_id, A.diff_id], [A.descriptor, B.descriptor, A.descriptor])
     assert notes[holdings.CONFIG_KEY] == digest("config")

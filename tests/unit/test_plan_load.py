@@ -65,7 +65,10 @@ def test_an_image_is_wanted_under_the_names_that_the_archive_has(archive):
         ({"docker.io/library/app:1": "mine:2"}, ["mine:2", "registry.example.com/team/other:2"]),
         ({"app:1": "mine:2"}, ["mine:2", "registry.example.com/team/other:2"]),
         ({"docker.io/library/": "site.example.com/"}, ["site.example.com/app:1", "registry.example.com/team/other:2"]),
-        ({"registry.example.com/": "a.example.com/", "registry.example.com/team/": "b.example.com/"}, ["docker.io/library/app:1", "b.example.com/other:2"]),
+        (
+            {"registry.example.com/": "a.example.com/", "registry.example.com/team/": "b.example.com/"},
+            ["docker.io/library/app:1", "b.example.com/other:2"],
+        ),
         ({"docker.io/": "a.example.com/", "registry.example.com/": "a.example.com/"}, ["a.example.com/library/app:1", "a.example.com/team/other:2"]),
         ({"app:1": "mine:1", "docker.io/library/": "b.example.com/"}, ["mine:1", "registry.example.com/team/other:2"]),
         ({"app:1": "mine:1", "docker.io/library/": "b.example.com/", APP.digest: "digest:1"}, ["digest:1", "registry.example.com/team/other:2"]),
@@ -91,8 +94,11 @@ def test_two_names_that_become_one_are_one(tmp_path):
 
 def test_an_image_without_a_name_must_get_one(tmp_path):
     archive = opened(tmp_path, UNNAMED)
-    with pytest.raises(InvalidInput, match="here: the image %s has no name: give it one with names, for example names: {'%s': 'app:1'}" % ((UNNAMED.digest,) * 2)):
+    with pytest.raises(InvalidInput) as error:
         wishes(archive)
+    assert str(error.value) == (
+        "here: the image %s has no name: give it one with names, for example names: {'%s': 'app:1'}" % (UNNAMED.digest, UNNAMED.digest)
+    )
     assert wishes(archive, **{UNNAMED.digest: "app:1"})[0].references == ("app:1",)
 
 
@@ -103,7 +109,7 @@ def test_a_bare_tag_is_no_name_but_a_handle(tmp_path):
 
 
 def test_two_images_cannot_have_one_name(archive):
-    with pytest.raises(InvalidInput, match="here: both docker.io/library/app:1 and .*/other:2 would be named app:1: choose with images, or rename with names"):
+    with pytest.raises(InvalidInput, match="here: both docker.io/library/app:1 and .*/other:2 would be named app:1: choose with images, or rename"):
         wishes(archive, **{"registry.example.com/team/other:2": "app:1"})
 
 
@@ -111,10 +117,14 @@ def test_two_images_cannot_have_one_name(archive):
     ("names", "error", "message"),
     [
         ({"app:1": "Not a name"}, InvalidReference, "'Not a name' is not an image reference"),
-        ({"app:1": "a@sha256:" + "0" * 64}, InvalidInput, "here: docker.io/library/app:1 would be named a@sha256:0+, and a host names images by a tag"),
+        ({"app:1": "a@sha256:" + "0" * 64}, InvalidInput, "here: .*/app:1 would be named a@sha256:0+, and a host names images by a tag"),
         ({"Nonsense:1:2": "app:1"}, InvalidReference, "'Nonsense:1:2' is not an image reference"),
-        ({"nothing:1": "app:1", "quay.io/": "a/"}, InvalidInput, "names: nothing:1, quay.io/ fits no image of here, which holds docker.io/library/app:1, reg"),
-        ({"docker.io/library/": "a.example.com"}, InvalidInput, "names: docker.io/library/ is to become a.example.com, which is not the beginning of references, ending in / as docker.io/library/ does"),
+        ({"nothing:1": "app:1", "quay.io/": "a/"}, InvalidInput, "names: nothing:1, quay.io/ fits no image of here, which holds docker.io/"),
+        (
+            {"docker.io/library/": "a.example.com"},
+            InvalidInput,
+            "names: docker.io/library/ is to become a.example.com, which is not the beginning of references, ending in / as docker.io/library/ does",
+        ),
         ({"app:1": 1}, InvalidInput, "names: app:1 is to become 1, which is not a reference"),
     ],
 )
@@ -191,8 +201,12 @@ def test_says_which_platforms_there_are(tmp_path, host, asked, message):
 
 def test_says_when_the_archive_has_an_index_alone(tmp_path):
     wish = multi(tmp_path, lacking=[ARM])
-    with pytest.raises(ImageNotInArchive, match="is in the archive for no platform, not for linux/amd64, which this host runs; its index names linux/arm64, which the archive lacks$"):
+    with pytest.raises(ImageNotInArchive) as error:
         load.choose(wish, LINUX, None)
+    assert str(error.value) == (
+        "docker.io/library/multi:1 is in the archive for no platform, not for linux/amd64, which this host runs; "
+        "its index names linux/arm64, which the archive lacks"
+    )
 
 
 # Which image is there
@@ -364,11 +378,13 @@ def test_an_image_of_no_layers_needs_its_documents(tmp_path):
 
 def test_says_which_blobs_are_nowhere(tmp_path):
     archive = opened(tmp_path, APP, without=[TOP.digest, BASE.digest])
-    steps = load.plan([(one, one.variants[0]) for one in wishes(archive)], {"docker.io/library/app:1": None}, {}, DiffIdHoldings(frozenset([BASE.diff_id])), never)
+    pairs = [(one, one.variants[0]) for one in wishes(archive)]
+    steps = load.plan(pairs, {"docker.io/library/app:1": None}, {}, DiffIdHoldings(frozenset([BASE.diff_id])), never)
     with pytest.raises(ArchiveError) as error:
         load.absent(load.needs(steps), archive)
-    assert str(error.value) == "%s lacks layer 2 of docker.io/library/app:1 (%s), and the host does not have it: bring the archive that holds it, or one with all layers" % (
-        archive.where, TOP.digest,
+    assert str(error.value) == (
+        "%s lacks layer 2 of docker.io/library/app:1 (%s), and the host does not have it: bring the archive that holds it, or one with all "
+        "layers" % (archive.where, TOP.digest)
     )
 
 

@@ -108,7 +108,8 @@ def test_what_others_could_write_to_is_refused(tmp_path, make, name, check_mode)
         (tmp_path / "user").mkdir(mode=0o700)
     make(tmp_path / name)
     there = Staging(str(tmp_path / "user" / "engine"))
-    with pytest.raises(StagingError, match="%s is not a folder that this user alone can use: remove it, or name another folder with staging_dir" % (tmp_path / name)):
+    refused = "%s is not a folder that this user alone can use: remove it, or name another folder with staging_dir" % (tmp_path / name)
+    with pytest.raises(StagingError, match=refused):
         there.prepare(0, check_mode)
     with pytest.raises(StagingError, match="is not a folder that this user alone can use"):
         there.check()

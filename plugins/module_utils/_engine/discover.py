@@ -9,7 +9,7 @@ import typing as t
 
 from .._errors import EngineDenied, EngineNotFound
 from .engine import Engine
-from .http import Tls, Transport
+from .transport import Tls, Transport
 
 
 def connect(options: t.Mapping[str, t.Any], environ: t.Optional[t.Mapping[str, str]] = None) -> Engine:

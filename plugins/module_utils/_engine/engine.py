@@ -15,7 +15,7 @@ import urllib.parse
 from .._errors import EngineError, NotInRegistry, RegistryDenied
 from .._oci import platform as _platform
 from .._oci.reference import Reference
-from .http import Response, Transport
+from .transport import Response, Transport
 
 CLASSIC, CONTAINERD, PODMAN = "classic", "containerd", "podman"
 
@@ -113,7 +113,8 @@ class Engine:
     def load(self, archive: t.Iterable[bytes]) -> Loaded:
         """Send an archive as it is made. Raises EngineError only if the connection breaks or the archive itself fails."""
         headers = {"Content-Type": "application/x-tar"}
-        with self.transport.request("POST", "/images/load", {"quiet": "1"}, headers, archive) as answer:
+        # Not quiet: so the classic store says every moment that it still works, and silence means something.
+        with self.transport.request("POST", "/images/load", None, headers, archive) as answer:
             if answer.status >= 400:
                 return Loaded(answer.reason())
             error = None

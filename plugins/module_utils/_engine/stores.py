@@ -10,7 +10,7 @@ from .._errors import InvalidReference
 from .._oci import image as _image
 from .._oci import reference as _reference
 from .._oci.holdings import ChainHoldings, DescriptorHoldings, DiffIdHoldings, Holdings, noted
-from .._oci.manifest import OCI_LAYER, Descriptor
+from .._oci.manifest import OCI_LAYER, Descriptor, oci_type
 from . import local, probe
 from .engine import CLASSIC, CONTAINERD, PODMAN, Engine
 
@@ -44,6 +44,9 @@ def _told(summary: t.Mapping[str, t.Any]) -> t.Optional[t.Dict[str, t.Any]]:
     if not layers or summary["Id"] in (summary.get("RepoDigests") or []):
         return None
     return dict(summary, RootFS={"Layers": [diff_id for diff_id, _descriptor in layers]})
+
+
+KINDS: t.Mapping[str, t.Any] = {CLASSIC: ChainHoldings, PODMAN: DiffIdHoldings, CONTAINERD: DescriptorHoldings}
 
 
 def holdings(engine: Engine, inspects: Inspects, wanted: t.Iterable[str]) -> Holdings:
@@ -102,12 +105,13 @@ def loaded_id(store: str, config_digest: str, manifest_digest: str) -> str:
 
 def expands(engine: Engine, media_type: str) -> bool:
     """Whether a layer of this type must reach this engine uncompressed: Docker reads zstd from API 1.42 on."""
-    return media_type.endswith(("+xz", "+bzip2")) or (media_type.endswith("+zstd") and engine.store == CLASSIC and engine.api < (1, 42))
+    kind = oci_type(media_type).rpartition("+")[2]
+    return kind in ("xz", "bzip2") or (kind == "zstd" and engine.store == CLASSIC and engine.api < (1, 42))
 
 
 def described(engine: Engine, layer: Descriptor) -> Descriptor:
     """How a layer that is sent is spoken of: Podman 4 reads zstd, whatever its type, and saves no image that speaks of it."""
-    if engine.store == PODMAN and engine.libpod < (5, 0) and layer.media_type.endswith("+zstd"):
+    if engine.store == PODMAN and engine.libpod < (5, 0) and oci_type(layer.media_type).endswith("+zstd"):
         return layer._replace(media_type=OCI_LAYER)
     return layer
 

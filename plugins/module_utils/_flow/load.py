@@ -24,6 +24,7 @@ from .._oci import thin
 from .._oci.archive import Archive
 from .._oci.digest import CHUNK, Digest, Verified, drain, hashing
 from .._oci.files import Extent, expand
+from .._oci.holdings import Holdings
 from .._oci.manifest import OCI_LAYER, Descriptor, Manifest
 from .._oci.reference import Reference
 from .._oci.reference import parse as parse_reference
@@ -127,8 +128,9 @@ class Loader:
     """One run on one host.
 
     ``seen`` is what the references named when the controller last asked; a reference that names something else by now was
-    moved by somebody else. ``distrusted`` are config digests of images that a thin load did not bring. ``failed`` has the
-    entries, by label, of images that failed; they do not stop the others.
+    moved by somebody else. ``distrusted`` are config digests of images that a thin load did not bring. ``held`` is what the
+    host held then, if nothing has been done since: to look at all its images takes long. ``failed`` has the entries, by
+    label, of images that failed; they do not stop the others.
     """
 
     def __init__(
@@ -138,12 +140,14 @@ class Loader:
         platform: t.Optional[str],
         seen: t.Optional[t.Mapping[str, t.Optional[str]]] = None,
         distrusted: t.Iterable[str] = (),
+        held: t.Optional[t.Mapping[str, t.Any]] = None,
     ) -> None:
         self._engine = engine
         self.source = source
         self._platform = _platform.parse(platform) if platform else None
         self.seen = dict(seen or {})
         self.distrusted = set(distrusted)
+        self._holdings: t.Optional[Holdings] = None if held is None else stores.KINDS[engine.store].parse(held)
         self.failed: t.Dict[str, Result] = {}
         self._named: t.Dict[str, t.Optional[Local]] = {}
         self._documents: t.Dict[str, t.Dict[str, t.Any]] = {}
@@ -185,16 +189,19 @@ class Loader:
                 self._unmoved(wanted)
         images = [(wanted, variant) for wanted, variant in images if wanted.label not in self.failed]
         present = self._present(images)
-        held = None
-        if self._unknown(images, present):
+        if self._unknown(images, present) and self._holdings is None:
             survey, others = stores.listed(self._engine)
             present.update(self._elsewhere(images, present, survey))
             if self._unknown(images, present):
                 survey += stores.inspects(self._engine, others).values()
                 present.update(self._elsewhere(images, present, survey))
                 unknown = self._unknown(images, present)
-                held = stores.holdings(self._engine, survey, (diff_id for variant in unknown for diff_id in variant.diff_ids))
-        return plan(images, self._named, present, held, lambda media_type: stores.expands(self._engine, media_type), self.distrusted)
+                self._holdings = stores.holdings(self._engine, survey, (diff_id for variant in unknown for diff_id in variant.diff_ids))
+        return plan(images, self._named, present, self._holdings, lambda media_type: stores.expands(self._engine, media_type), self.distrusted)
+
+    def held(self, steps: t.Iterable[Step]) -> t.Optional[Result]:
+        """What ``held`` of the next run shall be."""
+        return self._holdings.json([step.variant.layers for step in steps if step.action == "loaded"]) if self._holdings else None
 
     def act(self, step: Step) -> t.Tuple[t.Optional[str], t.List[Result]]:
         """Do one step; the image's ID, or what is missing for a second, full load of it."""
@@ -383,6 +390,7 @@ def perform(
     wanted = needs(steps)
     if staging and missing:
         staging.prepare(_bytes_of(missing), check_mode)
+    untouched = bool(missing)
     changed = dict(done)
     entries = {}
     for step in steps:
@@ -405,7 +413,12 @@ def perform(
         result["ask"] = {
             "missing": missing,
             "root": staging.root if staging else None,
-            "state": {"seen": loader.seen, "distrusted": sorted(loader.distrusted), "done": list(changed.values())},
+            "state": {
+                "seen": loader.seen,
+                "distrusted": sorted(loader.distrusted),
+                "done": list(changed.values()),
+                "held": loader.held(steps) if untouched else None,
+            },
         }
     elif staging and not check_mode and not loader.failed:
         staging.clear(digest for step in steps for digest in _digests(step))

@@ -37,6 +37,9 @@ class Holdings(t.Protocol):
     def plus(self, layers: t.Sequence[Layer], described: t.Sequence[Descriptor]) -> Holdings:
         """What is held once an image of these layers is there."""
 
+    def json(self, images: t.Iterable[t.Sequence[Layer]]) -> t.Dict[str, t.Any]:
+        """As much of it as ``held`` needs for images of these layers; ``parse`` reads it."""
+
 
 class ChainHoldings(t.NamedTuple):
     """The classic store knows a layer only on top of what it lay on: the longest prefix that is a known chain."""
@@ -53,6 +56,14 @@ class ChainHoldings(t.NamedTuple):
     def plus(self, layers: t.Sequence[Layer], described: t.Sequence[Descriptor]) -> ChainHoldings:
         return ChainHoldings(self.chain_ids | set(_image.chain_ids(layer.diff_id for layer in layers)))
 
+    def json(self, images: t.Iterable[t.Sequence[Layer]]) -> t.Dict[str, t.Any]:
+        chains = (chain for layers in images for chain in _image.chain_ids(layer.diff_id for layer in layers))
+        return {str(chain): None for chain in chains if chain in self.chain_ids}
+
+    @classmethod
+    def parse(cls, document: t.Mapping[str, t.Any]) -> ChainHoldings:
+        return cls(frozenset(document))
+
 
 class DiffIdHoldings(t.NamedTuple):
     """Podman knows a layer by its diff ID wherever it lies, and believes any size."""
@@ -67,6 +78,13 @@ class DiffIdHoldings(t.NamedTuple):
     def plus(self, layers: t.Sequence[Layer], described: t.Sequence[Descriptor]) -> DiffIdHoldings:
         return DiffIdHoldings(self.diff_ids | {layer.diff_id for layer in layers})
 
+    def json(self, images: t.Iterable[t.Sequence[Layer]]) -> t.Dict[str, t.Any]:
+        return {str(layer.diff_id): None for layers in images for layer in layers if layer.diff_id in self.diff_ids}
+
+    @classmethod
+    def parse(cls, document: t.Mapping[str, t.Any]) -> DiffIdHoldings:
+        return cls(frozenset(document))
+
 
 class DescriptorHoldings(t.NamedTuple):
     """The containerd store knows blobs: the host's own descriptor of each diff ID must be used to the letter."""
@@ -77,8 +95,16 @@ class DescriptorHoldings(t.NamedTuple):
         return [self.descriptors.get(layer.diff_id) for layer in layers]
 
     def plus(self, layers: t.Sequence[Layer], described: t.Sequence[Descriptor]) -> DescriptorHoldings:
-        more = {layer.diff_id: descriptor for layer, descriptor in zip(layers, described)}
+        more: t.Dict[str, Descriptor] = {layer.diff_id: descriptor for layer, descriptor in zip(layers, described)}
         return DescriptorHoldings(dict(more, **self.descriptors))
+
+    def json(self, images: t.Iterable[t.Sequence[Layer]]) -> t.Dict[str, t.Any]:
+        wanted = {layer.diff_id for layers in images for layer in layers}
+        return {str(diff_id): descriptor.json() for diff_id, descriptor in self.descriptors.items() if diff_id in wanted}
+
+    @classmethod
+    def parse(cls, document: t.Mapping[str, t.Any]) -> DescriptorHoldings:
+        return cls({diff_id: Descriptor.parse(one, diff_id) for diff_id, one in document.items()})
 
 
 def noted(annotations: t.Optional[t.Mapping[str, str]]) -> t.List[t.Tuple[str, Descriptor]]:

@@ -88,14 +88,20 @@ def want(entries: t.Sequence[Entry], names: t.Mapping[str, str], where: str) -> 
     for entry in entries:
         references = tuple(dict.fromkeys(_renamed(entry, names, unused)))
         if not references:
-            raise InvalidInput("%s: the image %s has no name: give it one with names, for example names: {%r: 'app:1'}" % (where, entry.label, entry.label))
+            raise InvalidInput(
+                "%s: the image %s has no name: give it one with names, for example names: {%r: 'app:1'}" % (where, entry.label, entry.label)
+            )
         for text in references:
             reference = parse_reference(text)
             if not reference.tag:
-                raise InvalidInput("%s: %s would be named %s, and a host names images by a tag: give it another name with names" % (where, entry.label, text))
+                raise InvalidInput(
+                    "%s: %s would be named %s, and a host names images by a tag: give it another name with names" % (where, entry.label, text)
+                )
             key = reference.tagged
             if taken.setdefault(key, entry.label) != entry.label:
-                raise InvalidInput("%s: both %s and %s would be named %s: choose with images, or rename with names" % (where, taken[key], entry.label, text))
+                raise InvalidInput(
+                    "%s: both %s and %s would be named %s: choose with images, or rename with names" % (where, taken[key], entry.label, text)
+                )
         wishes.append(Wanted(references[0], references, tuple(map(_facts, entry.variants)), entry.absent))
     if unused:
         raise InvalidInput(

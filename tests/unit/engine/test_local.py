@@ -7,7 +7,7 @@ import pytest
 
 from ansible_collections.stowage.oci.plugins.module_utils._engine import local as _local
 from ansible_collections.stowage.oci.plugins.module_utils._engine.engine import Engine
-from ansible_collections.stowage.oci.plugins.module_utils._engine.http import Transport
+from ansible_collections.stowage.oci.plugins.module_utils._engine.transport import Transport
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse
 from ansible_collections.stowage.oci.tests.unit.fakes.engine import FakeEngine
 from ansible_collections.stowage.oci.tests.unit.images import image, index, layer
