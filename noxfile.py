@@ -179,5 +179,4 @@ def _ansible_test_home() -> Path:
 
 
 def _output(*command: str) -> str:
-    """What a command prints; nothing if it fails, as a Python does that only seems to be there."""
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

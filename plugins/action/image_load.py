@@ -17,7 +17,7 @@ from ..module_utils._flow.staging import blob_folder, piece_name
 from ..module_utils._oci.archive import select
 from ..module_utils._oci.files import Extent
 from ..module_utils._options import LOAD
-from ..module_utils._plan.load import Need, Wanted, absent, want
+from ..module_utils._plan.load import Elsewhere, Need, Wanted, want
 from ..plugin_utils._catalogue import Catalogue
 from ..plugin_utils._progress import Progress
 
@@ -60,7 +60,7 @@ class ActionModule(ActionBase):
             progress.doing = "reading %s" % args["src"]
             catalogue = Catalogue(self._find_needle("files", args["src"]))
             wishes = want(select(catalogue.archive, args["images"]), args["names"], catalogue.archive.where)
-            wish["images"] = [one.json() for one in wishes]
+            wish.update(images=[one.json() for one in wishes], archive=Elsewhere.of(catalogue.archive, wishes)._asdict())
             progress.doing = "asking what it holds"
             for _round in range(ROUNDS):
                 result = self._execute_module(module_args=dict(self._task.args, wish=wish), task_vars=task_vars)
@@ -161,9 +161,8 @@ class _Piece(t.NamedTuple):
 
 
 def _located(catalogue: Catalogue, missing: t.Sequence[t.Mapping[str, t.Any]], wishes: t.Iterable[Wanted]) -> t.List[_Blob]:
-    """Raises ArchiveError for what is neither on the host nor in the archive."""
+    """``missing`` is what the module asks for, of which ``wishes`` have all there is in the archive."""
     needs = [Need(*(item[field] for field in Need._fields)) for item in missing]
-    absent(needs, catalogue.archive)
     layers = [layer.descriptor.digest for one in wishes for variant in one.variants for layer in variant.layers]
     extents = catalogue.extents([need.of for need in needs], layers)
     blobs = []

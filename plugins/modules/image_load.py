@@ -189,7 +189,7 @@ from ..module_utils._flow.staging import FOLDER, Staging, default_root
 from ..module_utils._module import concluded, run
 from ..module_utils._oci.archive import Archive, select
 from ..module_utils._options import LOAD
-from ..module_utils._plan.load import Wanted, want
+from ..module_utils._plan.load import Elsewhere, Wanted, want
 
 
 def body(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any]:
@@ -219,7 +219,8 @@ def from_host(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any
 def from_controller(params: t.Dict[str, t.Any], wish: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any]:
     engine = connect(params)
     staging = Staging(default_root(engine.url, params["staging_dir"]))
-    loader = Loader(engine, Staged(staging, wish["sizes"]), params["platform"], wish["seen"], wish["distrusted"], wish.get("held"))
+    staged = Staged(staging, wish["sizes"], Elsewhere(**wish["archive"]))
+    loader = Loader(engine, staged, params["platform"], wish["seen"], wish["distrusted"], wish.get("held"))
     done = {entry["reference"]: entry for entry in wish["done"]}
     result = perform(loader, [Wanted.parse(image) for image in wish["images"]], staging, check_mode, done)
     return concluded(unfinished="ask" in result and not check_mode, **result)

@@ -33,7 +33,7 @@ def made():
 
 @pytest.fixture(scope="module")
 def sources(made, running, tmp_path_factory):
-    """By name, what each writer wrote: the path, and the names in it."""
+    """By name, what each writer wrote: the path, and the references in it."""
     debs.ensure(["skopeo"])
     folder = tmp_path_factory.mktemp("sources")
     original = write_docker_archive(folder / "original.tar", made)
@@ -155,6 +155,11 @@ def test_says_in_one_sentence_what_is_wrong_with_a_bad_archive(playbook, docker2
             assert "\n" not in result.result["msg"] and "Traceback" not in str(result.result)
     assert run.one(task="pipe").result["msg"].startswith(f"{tmp_path}/pipe: neither a file nor a folder")
     assert "Traceback" not in run.screen
-    assert not docker20.json("GET", "/images/json")
+    # An image that is as it should be does not suffer from its neighbour.
+    assert [found["RepoTags"] for found in docker20.json("GET", "/images/json")] == [[TOOL]]
+    for name in ("lies", "lying-folder", "lacks"):
+        for where in ("controller", "host"):
+            entries = run.one(task=f"{name} on the {where}").result["images"]
+            assert [entry["action"] for entry in entries] in (["failed", "loaded"], ["failed", "kept"]), name
     assert not (tmp_path / "evil").exists()
-    assert not [path for path in (tmp_path / "staging").glob("**/*") if path.is_file()]
+    assert not list((tmp_path / "staging").glob(f"*/*/{made[0].layers[1].digest.replace(':', '-')}/*"))

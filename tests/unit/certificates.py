@@ -22,7 +22,7 @@ class Certificate(t.NamedTuple):
 
 
 class Authority:
-    """``cert`` is the PEM file that whoever trusts it needs."""
+    """``cert`` is the PEM file that whoever trusts it needs. Like those made by Docker's guide it has no key usage."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)

@@ -15,7 +15,7 @@ import typing as t
 from ansible_collections.stowage.oci.plugins.module_utils._flow.staging import blob_folder, piece_name
 from ansible_collections.stowage.oci.plugins.module_utils._oci.archive import Archive, select
 from ansible_collections.stowage.oci.plugins.module_utils._oci.files import expand
-from ansible_collections.stowage.oci.plugins.module_utils._plan.load import Need, absent, want
+from ansible_collections.stowage.oci.plugins.module_utils._plan.load import Elsewhere, Need, want
 from ansible_collections.stowage.oci.plugins.modules import image_load
 from ansible_collections.stowage.oci.tests.unit.running import Result, outcome
 
@@ -57,6 +57,7 @@ def load(
         archive = Archive(str(src), scratch)
         wishes = want(select(archive, params.get("images")), params.get("names") or {}, archive.where)
         wish: t.Dict[str, t.Any] = {"images": [one.json() for one in wishes], "sizes": {}, "seen": {}, "distrusted": [], "done": []}
+        wish["archive"] = Elsewhere.of(archive, wishes)._asdict()
         for _round in range(ROUNDS):
             result = outcome(image_load, check, dict(params, src=str(src), wish=wish))
             ask = result.pop("ask", None)
@@ -64,7 +65,6 @@ def load(
                 break
             asks.append(ask)
             for need, item in [(Need(*(item[field] for field in Need._fields)), item) for item in ask["missing"]]:
-                absent([need], archive)
                 document = archive.document(need.of)
                 if document is None:
                     extent = archive.extents([need.of])[need.of]

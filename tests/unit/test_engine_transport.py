@@ -133,7 +133,7 @@ def test_what_makes_the_body_may_fail():
         yield b"abc"
         raise ValueError("not ours to translate")
 
-    with Script() as script, pytest.raises(ValueError, match="not ours"):
+    with Script(enough=lambda seen: False) as script, pytest.raises(ValueError, match="not ours"):
         Transport(script.url, 10).request("POST", "/images/load", body=body())
 
 
@@ -276,6 +276,7 @@ def _secure(ca):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca.cert))
     context.load_cert_chain(str(server.cert), str(server.key))
     context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     with Script(tls=context, family=socket.AF_INET) as script:
         yield script
 

@@ -28,7 +28,7 @@ from .._oci.holdings import Holdings
 from .._oci.manifest import OCI_LAYER, Descriptor, Manifest
 from .._oci.reference import Reference
 from .._oci.reference import parse as parse_reference
-from .._plan.load import Local, Need, Part, Step, Variant, Wanted, absent, choose, needs, plan, same
+from .._plan.load import Elsewhere, Local, Need, Part, Step, Variant, Wanted, absent, choose, needs, plan, same
 from .._module import failed
 from .staging import Staging
 
@@ -56,10 +56,11 @@ class Source(t.Protocol):
 
 
 class Staged:
-    """Blobs in the staging folder; ``sizes``, told by the controller, are those of the blobs that it has sent."""
+    """Blobs in the staging folder; ``sizes``, told by the controller, are those of the blobs that it has sent from ``archive``."""
 
-    def __init__(self, staging: Staging, sizes: t.Mapping[str, int]) -> None:
+    def __init__(self, staging: Staging, sizes: t.Mapping[str, int], archive: Elsewhere) -> None:
         self._staging = staging
+        self._archive = archive
         self._damaged: t.Dict[str, BlobMismatch] = {}
         self.sent = sizes
         self.reader = staging.open
@@ -73,8 +74,9 @@ class Staged:
             size = self.sent.get(need.digest) if need.size is None else need.size
             staged = self._stock(need, size)
             if staged != size:
-                missing.append(dict(need._asdict(), staged=staged))
-        return missing
+                missing.append((need, staged))
+        absent((need for need, _staged in missing), self._archive)
+        return [dict(need._asdict(), staged=staged) for need, staged in missing]
 
     def _stock(self, need: Need, size: t.Optional[int]) -> int:
         """A damaged blob is forgotten at once, and yet must not be asked for again."""

@@ -298,7 +298,22 @@ def needs(steps: t.Iterable[Step]) -> t.List[Need]:
     return list(found.values())
 
 
-def absent(needs: t.Iterable[Need], archive: Archive) -> None:
+class Elsewhere(t.NamedTuple):
+    """An archive on the controller as its hosts know it: where it is, and which layers of the wanted images it lacks."""
+
+    where: str
+    lacking: t.Sequence[str]
+
+    def holds(self, digest: str) -> bool:
+        return digest not in self.lacking
+
+    @classmethod
+    def of(cls, archive: Archive, wishes: t.Iterable[Wanted]) -> Elsewhere:
+        layers = [layer.descriptor.digest for wanted in wishes for variant in wanted.variants for layer in variant.layers]
+        return cls(archive.where, [digest for digest in dict.fromkeys(layers) if not archive.holds(digest)])
+
+
+def absent(needs: t.Iterable[Need], archive: t.Union[Archive, Elsewhere]) -> None:
     """Raise ArchiveError for blobs that are neither on the host nor in the archive."""
     lacking = [need for need in needs if not archive.holds(need.of)]
     if lacking:
