@@ -27,8 +27,10 @@ PIECE = 8 << 20
 SMALL, MANY = 16 << 10, 64
 """Pieces of at most so many bytes, such as manifests and configs, go together, so many in one command."""
 
-ROUNDS = 4
-"""Ask; load; load in full what a thin load did not bring; one to spare for blobs that vanished from the staging folder."""
+ROUNDS = 6
+"""Ask; ask again with sizes that only expanding told; load; the same two in full for what a thin load did not bring; and one to
+spare for blobs that vanished from the staging folder.
+"""
 
 
 class ActionModule(ActionBase):
@@ -69,8 +71,11 @@ class ActionModule(ActionBase):
                     break
                 progress.doing = "reading %s" % args["src"]
                 blobs = _located(catalogue, ask["missing"], wishes)
+                wish["sizes"].update((blob.digest, blob.extent.size) for blob in blobs)
+                if any(item["size"] is None for item in ask["missing"]):
+                    wish.update(ask["state"])
+                    continue  # expanded just now: the host shall say whether it has room for it before anything is sent
                 for blob in blobs:
-                    wish["sizes"][blob.digest] = blob.extent.size
                     sent[blob.digest] = sent.get(blob.digest, 0) + blob.extent.size - blob.staged
                 if self._task.check_mode:
                     break

@@ -50,7 +50,7 @@ options:
   names:
     description:
       - Other names on the host. A key is a reference or a digest of the archive and its value a reference; or a key is the
-        beginning of references and ends in C(/), and its value takes the place of that beginning.
+        beginning of references and ends in C(/), and its value, which ends so too, takes the place of that beginning.
       - An image that the archive does not name must get a name here.
     type: dict
     default: {}

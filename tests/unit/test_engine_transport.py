@@ -124,7 +124,7 @@ def test_a_body_of_bytes_has_its_length():
 def test_an_engine_may_refuse_a_body_before_it_has_read_it():
     refusal = b'HTTP/1.1 500 Oh\r\nContent-Length: 23\r\nConnection: close\r\n\r\n{"message":"disk full"}'
     with Script(refusal, enough=lambda seen: len(seen) > 100_000) as script:
-        with Transport(script.url, 10).request("POST", "/images/load", body=(b"x" * 100_000 for _ in range(1000))) as answer:
+        with Transport(script.url, 10).request("POST", "/images/load", body=(b"x" * 100_000 for _each in range(1000))) as answer:
             assert (answer.status, answer.reason()) == (500, "disk full")
 
 
@@ -225,7 +225,7 @@ def test_breaks_off_before_it_answers(answer):
 def test_breaks_off_in_the_middle_of_a_body():
     with Script(b"", enough=lambda seen: len(seen) > 300_000) as script:
         with pytest.raises(EngineError, match=r"broke off during POST /images/load \("):
-            Transport(script.url, 10).request("POST", "/images/load", {"quiet": "1"}, body=(b"x" * 100_000 for _ in range(1000)))
+            Transport(script.url, 10).request("POST", "/images/load", {"quiet": "1"}, body=(b"x" * 100_000 for _each in range(1000)))
 
 
 def test_a_body_of_bytes_that_breaks_off_is_an_error_at_once():

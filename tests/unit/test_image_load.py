@@ -17,7 +17,7 @@ from ansible_collections.stowage.oci.plugins.modules import image_load
 from ansible_collections.stowage.oci.tests.unit import images
 from ansible_collections.stowage.oci.tests.unit.fakes.engine import FakeEngine, Stream
 from ansible_collections.stowage.oci.tests.unit.images import image, layer, write_layout
-from ansible_collections.stowage.oci.tests.unit.loading import PIECE, Interrupted, four_times, load
+from ansible_collections.stowage.oci.tests.unit.loading import PIECE, Interrupted, four_times, load, once
 from ansible_collections.stowage.oci.tests.unit.running import fail, outcome, run
 
 NAME, OTHER_NAME = "docker.io/library/app:1", "docker.io/library/other:1"
@@ -130,7 +130,8 @@ def test_zstd_is_expanded_for_an_engine_that_does_not_read_it(engine, tmp_path, 
 
     old = engine.daemon.old
     assert (made.layers[1].diff_id in real.sent, made.layers[1].digest in real.sent) == (old, not old)
-    assert [need["size"] for need in real.asks[0]["missing"] if "layer 2" in need["what"]] == [None if old else len(made.layers[1].blob)]
+    sizes = [[need["size"] for need in ask["missing"] if "layer 2" in need["what"]] for ask in real.asks]
+    assert sizes == ([[None], [len(made.layers[1].tar)]] if old else [[len(made.layers[1].blob)]])
     is_right(engine, made)
 
 
@@ -239,9 +240,17 @@ def test_the_same_content_in_two_manifests_is_there_once_it_is_there(engine, tmp
 # Shapes of images
 
 
+def foreign(made):
+    """As Windows images have it: the layer may be had elsewhere, and yet it is in the archive."""
+    document = json.loads(made.manifest.decode())
+    document["layers"][0].update(mediaType="application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", urls=["https://example.com/layer"])
+    return made._replace(manifest=images.dump(document))
+
+
 @pytest.mark.parametrize(
     "made",
     [
+        foreign(image(APP.layers, names=[NAME], docker=True)),
         image([], names=[NAME]),
         image([BASE, layer({}), BASE, layer({}), layer({})], names=[NAME]),
         image([layer({"f": b"%d" % number}) for number in range(127)], names=[NAME]),
@@ -249,7 +258,7 @@ def test_the_same_content_in_two_manifests_is_there_once_it_is_there(engine, tmp
         image(APP.layers, names=[NAME], created=None),
         image(APP.layers, names=[NAME], config={"Labels": {"a": "b"}, "Healthcheck": {"Test": ["CMD", "x"]}, "StopTimeout": 3}),
     ],
-    ids=["no layers", "repeated layers", "127 layers", "docker types", "no time", "rich config"],
+    ids=["foreign layer", "no layers", "repeated layers", "127 layers", "docker types", "no time", "rich config"],
 )
 def test_an_image_of_any_shape(engine, tmp_path, where, made):
     real, _again = four_times(written(tmp_path, made), engine_host=engine.url, **where)
@@ -431,6 +440,14 @@ def test_half_an_image_that_was_there_before_is_made_whole(containerd, tmp_path,
     is_right(containerd, APP)
 
 
+def test_half_an_image_that_cannot_be_taken_away_is_made_whole(containerd, tmp_path, where):
+    lose = vanishing(containerd)
+    containerd.answer("DELETE", "/images/" + APP.digest, 500, {"message": "oh"})
+    loaded = load(written(tmp_path, APP), engine_host=containerd.url, between=lose, **where)
+    assert loaded.actions == ["loaded"] and loaded.sent == blobs(APP, *APP.layers)
+    is_right(containerd, APP)
+
+
 def test_a_name_of_the_probe_never_stays(containerd, tmp_path, where):
     containerd.hold(ONLY_BASE)
     loaded = load(written(tmp_path, APP), engine_host=containerd.url, **where)
@@ -533,9 +550,8 @@ def test_says_what_was_done_of_an_image_that_failed_half_way(engine, tmp_path, w
 def test_a_moved_name_stays_an_error_when_another_image_needs_a_round_more(engine, tmp_path, where):
     lose = vanishing(engine)
     engine.hold(image([layer({"x": b"x"})], names=[OTHER_NAME]), image([layer({"y": b"y"})], names=["docker.io/library/y:1"]))
-    rounds = iter([lambda: (lose(), engine.tag("y:1", OTHER_NAME)), lambda: None])
-
-    result = load(written(tmp_path, OTHER, APP), engine_host=engine.url, between=lambda: next(rounds)(), **where).result
+    disturb = once(lambda: (lose(), engine.tag("y:1", OTHER_NAME)))
+    result = load(written(tmp_path, OTHER, APP), engine_host=engine.url, between=disturb, **where).result
 
     assert [entry["action"] for entry in result["images"]] == ["failed", "loaded"]
     assert "somebody else moved it" in result["msg"]
@@ -610,8 +626,7 @@ def test_a_piece_that_is_damaged_on_disk_is_sent_again(engine, tmp_path, where):
         with open(staged(where, BASE.digest)[1], "r+b") as piece:
             piece.write(b"\0" * 100)
 
-    events = iter([damage, lambda: None])
-    loaded = load(src, engine_host=engine.url, between=lambda: next(events)(), **where)
+    loaded = load(src, engine_host=engine.url, between=once(damage), **where)
 
     assert [need["staged"] for need in loaded.asks[1]["missing"]] == [PIECE]
     assert loaded.actions == ["loaded"]
@@ -647,6 +662,19 @@ def test_a_full_disk_is_an_error_before_anything_is_sent(engine, tmp_path, where
         assert loaded.result["msg"].startswith("staging what is sent needs %.1f kB in %s" % (sum(blobs(APP, *APP.layers).values()) / 1e3, tmp_path))
         assert ", where 41.0 kB are free: make room" in loaded.result["msg"]
     assert engine.count("POST", ".*") == 0
+
+
+def test_a_full_disk_is_an_error_before_what_is_expanded_is_sent(tmp_path, where, monkeypatch):
+    made = image([layer({"zeros": b"\0" * 500_000}, "zstd")], names=[NAME])
+    free = os.statvfs(str(tmp_path))
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result([free[0], 1000, free[2], free[3], 300] + list(free[5:])))
+    src = written(tmp_path, made)
+    with FakeEngine("classic", old=True) as engine:
+        for check in (True, False):
+            loaded = load(src, check, engine_host=engine.url, **where)
+            assert loaded.sent == {} and len(loaded.asks) == 1
+            assert loaded.result["msg"].startswith("staging what is sent needs 502.")
+            assert ", where 300.0 kB are free: make room" in loaded.result["msg"]
 
 
 def test_no_room_for_the_full_send_fails_that_image_alone(engine, tmp_path, where, monkeypatch):

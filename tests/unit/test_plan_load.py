@@ -401,10 +401,10 @@ def chance(seed):
     dice = random.Random(seed)
     blobs = [images.layer({"f": b"%d" % number}, dice.choice(["", "gzip"])) for number in range(5)]
     made = [
-        images.image([dice.choice(blobs) for _ in range(dice.randrange(5))], names=["image%d:1" % number], config={"User": str(number)})
+        images.image([dice.choice(blobs) for _each in range(dice.randrange(5))], names=["image%d:1" % number], config={"User": str(number)})
         for number in range(4)
     ]
-    there = [[dice.choice(blobs) for _ in range(dice.randrange(4))] for _ in range(3)]
+    there = [[dice.choice(blobs) for _each in range(dice.randrange(4))] for _each in range(3)]
     store = dice.choice(["classic", "podman", "containerd"])
     if store == "classic":
         held = ChainHoldings(frozenset(str(chain) for some in there for chain in _image.chain_ids(one.diff_id for one in some)))

@@ -76,7 +76,7 @@ def test_may_have_no_layers():
 
 
 def test_depends_on_its_content_alone():
-    first, second = [b"".join(thin.stream(parsed(APP), APP.config, [descriptor(TOP)], NOTES, lambda digest: io.BytesIO(TOP.blob))) for _ in "12"]
+    first, second = [b"".join(thin.stream(parsed(APP), APP.config, [descriptor(TOP)], NOTES, lambda digest: io.BytesIO(TOP.blob))) for _run in "12"]
     assert first == second
 
 

@@ -56,7 +56,7 @@ class Source(t.Protocol):
 
 
 class Staged:
-    """Blobs in the staging folder; ``sizes``, told by the controller, are those of the blobs that it has sent from ``archive``."""
+    """Blobs in the staging folder; ``sizes``, told by the controller, are those of the blobs that it sends from ``archive``."""
 
     def __init__(self, staging: Staging, sizes: t.Mapping[str, int], archive: Elsewhere) -> None:
         self._staging = staging
@@ -74,7 +74,7 @@ class Staged:
             size = self.sent.get(need.digest) if need.size is None else need.size
             staged = self._stock(need, size)
             if staged != size:
-                missing.append((need, staged))
+                missing.append((need._replace(size=size), staged))
         absent((need for need, _staged in missing), self._archive)
         return [dict(need._asdict(), staged=staged) for need, staged in missing]
 
@@ -300,7 +300,8 @@ class Loader:
         if error is None and document and document["Id"] == image_id and self._same(document, variant):
             return image_id
         if document and self._engine.store == CONTAINERD and not document.get("RepoTags"):
-            self._engine.remove(image_id, force=True)
+            with contextlib.suppress(EngineError):
+                self._engine.remove(image_id, force=True)
         raise _Doubt(error or ("it shows other layers than were sent" if document else "it reported success, and has no such image"))
 
     def _describe(self, part: Part) -> Descriptor:
@@ -364,7 +365,6 @@ class Loader:
             "layers_sent": len(step.sent),
             "diff": (before, after),
         }
-
 
     def half_done(self, step: Step) -> Result:
         """What to say of an image that failed after some of its references had been set."""

@@ -44,8 +44,7 @@ def stream(
     for digest, size in {layer.digest: layer.size for layer in sent}.items():
         yield header(path(digest), size)
         with reader(digest) as blob:
-            for data in iter(lambda: blob.read(CHUNK), b""):
-                yield data
+            yield from iter(lambda: blob.read(CHUNK), b"")
         yield padding(size)
     yield END
 

