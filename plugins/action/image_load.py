@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
+import time
 import typing as t
 
 from ansible import constants as C
@@ -21,8 +22,8 @@ from ..module_utils._plan.load import Elsewhere, Need, Wanted, want
 from ..plugin_utils._catalogue import Catalogue
 from ..plugin_utils._progress import Progress
 
-PIECE = 8 << 20
-"""Bytes that are sent at once, and so the most that an interrupted run sends twice."""
+LEAST, FIRST, MOST = 1 << 20, 4 << 20, 16 << 20
+"""Bytes that are sent at once, and so the most that an interrupted run sends twice: as many as take about a second."""
 
 SMALL, MANY = 16 << 10, 64
 """Pieces of at most so many bytes, such as manifests and configs, go together, so many in one command."""
@@ -101,8 +102,10 @@ class ActionModule(ActionBase):
         progress.start([blob.extent.size for blob in blobs], [blob.staged for blob in blobs])
         ways = [self._put_by_stdin] if self._takes_stdin() else []
         ways.append(self._put_by_file)
-        for pieces in _batches(_pieces(blobs)):
+        pace = _Pace()
+        for pieces in _batches(_pieces(blobs, pace)):
             progress.doing = "sending %s" % pieces[-1].blob.what
+            started = time.monotonic()
             while True:
                 trouble = ways[0](root, pieces)
                 if trouble is None:
@@ -111,6 +114,7 @@ class ActionModule(ActionBase):
                     raise StagingError("%s: cannot be written on the host: %s" % (root, trouble))
                 del ways[0]  # whatever it was (a sudo that wants a terminal, for one), it may not trouble the other way
             del ways[1:]
+            pace.took(time.monotonic() - started)
             for piece in pieces:
                 progress.add(len(piece.data), piece.last)
 
@@ -179,13 +183,26 @@ def _located(catalogue: Catalogue, missing: t.Sequence[t.Mapping[str, t.Any]], w
     return blobs
 
 
-def _pieces(blobs: t.Sequence[_Blob]) -> t.Iterator[_Piece]:
+class _Pace:
+    """How many bytes to send at once: each command has a price of its own, and what is on its way at an interruption is lost."""
+
+    def __init__(self) -> None:
+        self.size = FIRST
+
+    def took(self, seconds: float) -> None:
+        if seconds < 0.5:
+            self.size = min(self.size * 2, MOST)
+        elif seconds > 2:
+            self.size = max(self.size // 2, LEAST)
+
+
+def _pieces(blobs: t.Sequence[_Blob], pace: _Pace) -> t.Iterator[_Piece]:
     """What the host has not staged, the small blobs first."""
     for blob in sorted(blobs, key=lambda blob: blob.extent.size > SMALL):
         offset, extent = blob.staged, blob.extent
         with extent._replace(offset=extent.offset + offset, size=extent.size - offset).open() as stream:
             while offset < extent.size:
-                data = stream.read(PIECE)
+                data = stream.read(pace.size)
                 if not data:
                     raise ArchiveError("%s: changed while it was read: run again once nobody writes to it" % extent.path)
                 yield _Piece(blob, offset, data)
@@ -221,5 +238,5 @@ def _command(root: str, pieces: t.Sequence[_Piece]) -> str:
     for piece in pieces:
         folder = "%s/%s" % (root, blob_folder(piece.blob.digest))
         calls.append("put %s %s %d" % (shlex.quote(folder), piece_name(piece.offset, piece.data), len(piece.data)))
-    put = 'put() { mkdir -p "$1" && %s"$1/$2.part" && mv -f "$1/$2.part" "$1/$2"; }' % take
+    put = 'put() { { test -d "$1" || mkdir -p "$1"; } && %s"$1/$2.part" && mv -f "$1/$2.part" "$1/$2"; }' % take
     return "umask 077; %s; %s" % (put, " && ".join(calls))

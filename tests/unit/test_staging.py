@@ -183,12 +183,12 @@ def shorten(path):
 
 @pytest.mark.parametrize("damage", [spoil, shorten])
 @pytest.mark.parametrize("size", [SIZE, None])
-def test_a_damaged_piece_is_thrown_away(there, damage, size):
+def test_a_damaged_piece_is_thrown_away_with_what_is_behind_it(there, damage, size):
     _first, second, _third = paths = fill(there, (0, 1000), (1000, 2000), (2000, SIZE))
     damage(second)
     assert there.stock(DIGEST, size, WHAT) == 1000
-    assert [os.path.exists(path) for path in paths] == [True, False, True]
-    fill(there, (1000, 2000))
+    assert [os.path.exists(path) for path in paths] == [True, False, False]
+    fill(there, (1000, 1900), (1900, SIZE))
     assert there.stock(DIGEST, size, WHAT) == SIZE
     assert content(there) == DATA
 

@@ -84,8 +84,9 @@ class Staging:
     def stock(self, digest: str, size: t.Optional[int], what: str) -> int:
         """Good bytes of a blob, without a gap from its start; ``size`` of them are all of it, proved by its digest.
 
-        Pieces that do not hash to their names are removed. Raises BlobMismatch, and forgets the blob, if all pieces are as
-        they were sent and yet are not the blob: then its source is wrong. With ``size`` None nobody knows it yet.
+        Pieces that do not hash to their names are removed, and so are those behind a gap: what follows may come in other
+        pieces. Raises BlobMismatch, and forgets the blob, if all pieces are as they were sent and yet are not the blob: then its
+        source is wrong. With ``size`` None nobody knows it yet.
         """
         if size is None or self.size(digest) != size:
             return self._good(digest)
@@ -134,9 +135,10 @@ class Staging:
         for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
             match = PIECE.fullmatch(name)
             piece = Extent(os.path.join(folder, name), 0, int(match.group(2)) if match else 0)
-            if check and (not match or os.stat(piece.path).st_size != piece.size or piece.hash() != "sha256:" + match.group(3)):
+            follows = match is not None and int(match.group(1)) == end
+            if check and not (match and follows and os.stat(piece.path).st_size == piece.size and piece.hash() == "sha256:" + match.group(3)):
                 os.unlink(piece.path)
-            elif match and int(match.group(1)) == end:
+            elif follows:
                 pieces.append(piece)
                 end += piece.size
         return pieces
