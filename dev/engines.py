@@ -517,6 +517,7 @@ def main() -> None:
     start_parser.add_argument("kind", choices=RECIPES)
     start_parser.add_argument("--root", type=Path, help="a folder to make for it; default: one below the temp folder")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts us in the background has it ignored
     with ExitStack() as stack:
         root = options.root or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stowage-"))) / "engine"
         try:
