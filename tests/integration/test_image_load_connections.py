@@ -14,12 +14,12 @@ from pathlib import Path
 import debs
 import engines
 import pytest
-from ansible_collections.stowage.oci.plugins.action.image_load import PIECE
+from ansible_collections.stowage.oci.plugins.action.image_load import FIRST
 from ansible_collections.stowage.oci.plugins.module_utils._flow.staging import default_root
 from ansible_collections.stowage.oci.tests.unit.images import image, layer, write_layout
 
-# Two whole pieces and a part of one, and five blobs that go together.
-BIG = layer({"big": random.Random(1).randbytes(2 * PIECE + 1000)})
+# Several pieces, and five blobs that go together.
+BIG = layer({"big": random.Random(1).randbytes(4 * FIRST + 1000)})
 APP = image([BIG, layer({"app": b"1"})], names=["registry.example.com/app:1"])
 TOOL = image([BIG], names=["registry.example.com/tool:1"])
 BLOBS = {**APP.blobs, **TOOL.blobs}
