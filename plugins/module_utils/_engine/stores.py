@@ -17,7 +17,7 @@ from .engine import CLASSIC, CONTAINERD, PODMAN, Engine
 Inspects = t.List[t.Dict[str, t.Any]]
 
 PARALLEL = 8
-"""Calls at once; more do not make an engine answer sooner (engines.md of the design, section 6)."""
+"""Calls at once; more were measured not to make an engine answer sooner."""
 
 _STRIKES = 2
 """Push probes that come to nothing before no more are tried: then this engine does not reach our loopback."""

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The one form that every store loads: one image, untagged, in an OCI layout that also carries docker's manifest.json.
 
-Layers that the host holds are named and left out (image-spec, image-layout.md; engines.md of the design, "The one form").
+Layers that the host holds are named and left out (image-spec, image-layout.md).
 """
 
 from __future__ import annotations

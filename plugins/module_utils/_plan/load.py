@@ -172,7 +172,7 @@ class Local(t.NamedTuple):
 
 
 def same(document: t.Mapping[str, t.Any], variant: Variant, by_content: bool) -> bool:
-    """Whether what an engine shows is exactly this image (engines.md of the design, section 3).
+    """Whether what an engine shows is exactly this image.
 
     By ID where that is the config's digest (classic, Podman) or the manifest's (containerd store). ``by_content`` is for the
     containerd store, whose ID says little: there our annotation counts, and last everything that it shows of the config.
