@@ -16,7 +16,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._errors import ArchiveError, InvalidInput, StagingError, StowageError
 from ..module_utils._flow.staging import blob_folder, piece_name
 from ..module_utils._oci.archive import select
-from ..module_utils._oci.files import Extent
+from ..module_utils._oci.extent import Extent
 from ..module_utils._options import LOAD
 from ..module_utils._plan.load import Elsewhere, Need, Wanted, want
 from ..plugin_utils._catalogue import Catalogue
@@ -54,6 +54,9 @@ class ActionModule(ActionBase):
                 result.update(self._load(args, task_vars))
         except (StowageError, AnsibleFileNotFound) as error:
             result.update(failed=True, msg=str(error))
+        except OSError as error:
+            where = error.filename or C.DEFAULT_LOCAL_TMP
+            result.update(failed=True, msg="%s: %s: give archives another place with ANSIBLE_LOCAL_TEMP" % (where, error.strerror))
         return result
 
     def _load(self, args: t.Dict[str, t.Any], task_vars: t.Any) -> t.Dict[str, t.Any]:

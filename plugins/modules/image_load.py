@@ -71,6 +71,10 @@ notes:
   - C(async) is possible only with O(remote_src=true), since the controller takes part in a transfer.
   - While a host takes longer than 5 seconds, a line every few seconds on the standard error of C(ansible-playbook) says how
     far it is. C(ANSIBLE_DISPLAY_OK_HOSTS=false) silences it.
+  - A compressed archive is expanded on the controller, as far as hosts lack what is in it, in Ansible's local temporary folder
+    (C(ANSIBLE_LOCAL_TEMP)), and once a run for all hosts.
+  - What goes over ssh is compressed by Ansible's own settings (C(-C) in C(ansible_ssh_args)). That is slower than most networks
+    and gains nothing for layers that are compressed already. C(-o ControlMaster=auto -o ControlPersist=60s) is the same without.
 seealso:
   - module: stowage.oci.image_archive
   - module: stowage.oci.image_pull
@@ -184,10 +188,9 @@ import typing as t
 
 from ..module_utils._engine.discover import connect
 from ..module_utils._errors import InvalidInput, StagingError
-from ..module_utils._flow.load import Archived, Loader, Staged, perform
+from ..module_utils._flow.load import Loader, Staged, perform
 from ..module_utils._flow.staging import FOLDER, Staging, default_root
 from ..module_utils._module import concluded, run
-from ..module_utils._oci.archive import Archive, select
 from ..module_utils._options import LOAD
 from ..module_utils._plan.load import Elsewhere, Wanted, want
 
@@ -205,6 +208,10 @@ def body(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any]:
 
 
 def from_host(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any]:
+    # Late: a host to which blobs are sent need not know how to read archives.
+    from ..module_utils._flow.archived import Archived
+    from ..module_utils._oci.archive import Archive, select
+
     scratch = tempfile.mkdtemp(prefix="stowage.oci-", dir=params["staging_dir"] or FOLDER)
     try:
         archive = Archive(params["src"], os.path.join(scratch, "expanded"))

@@ -17,24 +17,24 @@ from ansible import constants as C
 
 from ..module_utils._errors import ArchiveError
 from ..module_utils._oci.archive import Archive
-from ..module_utils._oci.files import Extent, expand, locked
+from ..module_utils._oci.extent import Extent, locked
+from ..module_utils._oci.files import expand
 
 
 class Catalogue:
     """An archive and the folder in which blobs of it may be expanded; safe to open from several forks at once."""
 
     def __init__(self, path: str) -> None:
-        """Raises ArchiveError, as Archive does."""
+        """Raises ArchiveError, as Archive does. A folder is opened anew: that costs little, and files in it may come and go."""
         try:
-            documents = [os.path.join(path, name) for name in ("index.json", "manifest.json")]
-            stat = os.stat(next(filter(os.path.isfile, documents), path))
+            stat = os.stat(path)
         except OSError as error:
             raise ArchiveError("%s: cannot be read: %s" % (path, error.strerror)) from None
         key = "%s %d %d %d %d" % (os.path.realpath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         self._folder = os.path.join(C.DEFAULT_LOCAL_TMP, "stowage.oci", hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest())
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         with locked(self._path("archive.lock")):
-            found = _read(self._path("archive"))
+            found = None if os.path.isdir(path) else _read(self._path("archive"))
             if found is None:
                 found = self._opened(path)
                 _write(self._path("archive"), found)
@@ -47,8 +47,6 @@ class Catalogue:
         try:
             return Archive(path, os.path.join(self._folder, "blobs"))
         except ArchiveError as error:
-            if os.path.isdir(path):
-                raise
             return error
 
     def extents(self, digests: t.Sequence[str], likely: t.Iterable[str]) -> t.Dict[str, Extent]:

@@ -11,7 +11,7 @@ import typing as t
 from ansible import constants as C
 from ansible.utils.display import Display
 
-from ..module_utils._oci.files import human
+from ..module_utils._oci.extent import human
 
 QUIET_SECONDS = 5
 EVERY_SECONDS = 4

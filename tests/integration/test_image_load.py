@@ -144,10 +144,10 @@ def test_an_image_without_a_name_must_get_one(docker20, playbook, tmp_path):
     assert set(names(docker20)) == {"named:1"}
 
 
-def test_an_archive_on_the_host_is_read_there(engine, playbook, bundle):
+def test_an_archive_on_the_host_is_read_there(docker28, playbook, bundle):
     task = {"remote_src": True, "images": ["registry.example.com/app:1"]}
     tasks = [dict(load(bundle, name, **task), check_mode=name.startswith("check")) for name in ("check", "real", "check again", "again")]
-    run = playbook(play(*tasks), {"machine": {"engine": engine.url}})
+    run = playbook(play(*tasks), {"machine": {"engine": docker28.url}})
     assert run.code == 0, run.screen
     assert [result.status for result in run.results] == ["changed", "changed", "ok", "ok"]
     for check, real in (run.results[:2], run.results[2:]):
@@ -155,7 +155,7 @@ def test_an_archive_on_the_host_is_read_there(engine, playbook, bundle):
             key: real.result[key] for key in ("changed", "diff", "sent_bytes")
         }
     assert [result.result["sent_bytes"] for result in run.results] == [0, 0, 0, 0]
-    assert set(names(engine)) == {"registry.example.com/app:1"}
+    assert set(names(docker28)) == {"registry.example.com/app:1"}
 
 
 @pytest.mark.parametrize("remote", [False, True], ids=["from the controller", "on the host"])
@@ -261,8 +261,8 @@ def test_the_interpreter_that_ansible_finds_becomes_a_fact(docker20, playbook, b
 
 
 def test_a_host_that_is_away_is_unreachable(playbook, bundle):
-    hosts = {"machine": {"engine": "unix:///none.sock", "ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}}
-    run = playbook(play(load(bundle)), hosts)
+    away = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    run = playbook(play(load(bundle)), {"machine": {"engine": "unix:///none.sock", **away}})
     assert run.one().status == "unreachable"
 
 
@@ -274,7 +274,8 @@ def test_what_no_log_hides_is_hidden(docker20, playbook, bundle):
 
 def test_ansible_doc_shows_it(collections, tmp_path):
     environ = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_HOME": str(tmp_path), "ANSIBLE_NOCOLOR": "1"}
-    shown = subprocess.run([Path(sys.executable).parent / "ansible-doc", "stowage.oci.image_load"], env=environ, capture_output=True, text=True, check=False)
+    command = [Path(sys.executable).parent / "ansible-doc", "stowage.oci.image_load"]
+    shown = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
     for text in ("remote_src", "engine_host", "check_mode", "held_bytes", "Preload every host from one bundle"):
         assert text in shown.stdout

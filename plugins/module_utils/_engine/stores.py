@@ -11,7 +11,7 @@ from .._oci import image as _image
 from .._oci import reference as _reference
 from .._oci.holdings import ChainHoldings, DescriptorHoldings, DiffIdHoldings, Holdings, noted
 from .._oci.manifest import OCI_LAYER, Descriptor, oci_type
-from . import local, probe
+from . import local
 from .engine import CLASSIC, CONTAINERD, PODMAN, Engine
 
 Inspects = t.List[t.Dict[str, t.Any]]
@@ -61,6 +61,8 @@ def holdings(engine: Engine, inspects: Inspects, wanted: t.Iterable[str]) -> Hol
 
 def _descriptors(engine: Engine, inspects: Inspects, wanted: t.Set[str]) -> t.Dict[str, Descriptor]:
     """From our annotations; what they leave open is asked by push probes, of as few images as cover it."""
+    from . import probe  # late: most runs need no HTTP server
+
     known: t.Dict[str, Descriptor] = {}
     whole = [document for document in inspects if _diff_ids(document)]
     for document in whole:

@@ -13,7 +13,7 @@ import typing as t
 from .._errors import ArchiveError, StowageError
 from .._module import FileAttributes, Result, concluded, failed
 from .._oci import bundle, place
-from .._oci.files import free, human, room
+from .._oci.extent import free, human, room
 from .._oci.reference import Reference
 from .._plan.archive import Keep, Sought, Write, decide, shown, wanted
 

@@ -18,7 +18,7 @@ from .._oci import manifest as _manifest
 from .._oci import platform as _platform
 from .._oci.archive import Archive
 from .._oci.digest import CHUNK
-from .._oci.files import Extent
+from .._oci.extent import Extent
 from .._oci.manifest import Index
 from .._oci.platform import Platform
 from .._oci.reference import Reference

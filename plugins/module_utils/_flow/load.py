@@ -9,8 +9,6 @@ Where it is not, everything is sent once.
 from __future__ import annotations
 
 import contextlib
-import io
-import os
 import typing as t
 
 from .._engine import local as _local
@@ -20,10 +18,7 @@ from .._errors import ArchiveError, BlobMismatch, EngineError, StagingError, Sto
 from .._oci import holdings as _holdings
 from .._oci import manifest as _manifest
 from .._oci import platform as _platform
-from .._oci import thin
-from .._oci.archive import Archive
-from .._oci.digest import CHUNK, Digest, Verified, drain, hashing
-from .._oci.files import Extent, expand
+from .._oci.digest import CHUNK, Digest, hashing
 from .._oci.holdings import Holdings
 from .._oci.manifest import OCI_LAYER, Descriptor, Manifest
 from .._oci.reference import Reference
@@ -87,39 +82,6 @@ class Staged:
         except BlobMismatch as error:
             self._damaged[need.digest] = error
             raise
-
-
-class Archived:
-    """Blobs of an archive on this host; ``scratch`` takes what has to be expanded."""
-
-    sent: t.Container[str] = ()
-
-    def __init__(self, archive: Archive, scratch: str) -> None:
-        self._archive = archive
-        self._scratch = scratch
-        self._extents: t.Dict[str, Extent] = {}
-
-    def lacks(self, needs: t.Sequence[Need]) -> t.List[Result]:
-        fresh = [need for need in needs if need.digest not in self._extents and self._archive.document(need.digest) is None]
-        absent(fresh, self._archive)
-        found = self._archive.extents(need.of for need in fresh)
-        for need in fresh:
-            extent = found[need.of]
-            if need.digest != need.of:
-                extent = expand(extent, os.path.join(self._scratch, need.digest.replace(":", "-")), need.what)
-            with extent.open() as stream:
-                drain(Verified(stream, need.digest, extent.size, "%s in %s" % (need.what, self._archive.where)))
-            self._extents[need.digest] = extent
-        return []
-
-    def reader(self, digest: str) -> t.ContextManager[t.Any]:
-        document = self._archive.document(digest)
-        if document is not None:
-            return t.cast(t.ContextManager[t.Any], io.BytesIO(document))
-        return t.cast(t.ContextManager[t.Any], self._extents[digest].open())
-
-    def size(self, digest: str) -> int:
-        return self._extents[digest].size
 
 
 class _Doubt(Exception):
@@ -288,6 +250,8 @@ class Loader:
     # Acts
 
     def _load(self, step: Step) -> str:
+        from .._oci import thin  # late: most runs load nothing
+
         variant = step.variant
         original = t.cast(Manifest, _manifest.parse(self._bytes(variant.manifest.digest), step.wanted.label))
         manifest = thin.described(original, [self._describe(part) for part in step.parts])

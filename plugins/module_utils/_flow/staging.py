@@ -19,7 +19,7 @@ import typing as t
 
 from .._errors import BlobMismatch, StagingError
 from .._oci.digest import CHUNK, Verified, drain
-from .._oci.files import Extent, room
+from .._oci.extent import Extent, room
 
 PIECE = re.compile(r"(\d{15})-(\d+)-([0-9a-f]{64})")
 

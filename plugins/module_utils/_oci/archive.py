@@ -17,7 +17,8 @@ from . import compression
 from . import image as _image
 from . import manifest as _manifest
 from .digest import Digest, Verified
-from .files import Extent, opened
+from .extent import Extent
+from .files import opened
 from .image import Image
 from .manifest import Descriptor, Index
 from .reference import parse as parse_reference

@@ -18,7 +18,7 @@ from .._errors import BlobMismatch
 from . import manifest as _manifest
 from .archive import NAME_CONTAINERD, NAME_OCI
 from .digest import CHUNK, Digest, Verified, drain
-from .files import Extent
+from .extent import Extent
 from .image import Image
 from .manifest import OCI_INDEX, Descriptor, Index
 from .platform import Platform

@@ -10,7 +10,6 @@ All of them can be pickled, and used from several processes at once. All raise A
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import stat
@@ -20,59 +19,12 @@ import typing as t
 from .._errors import ArchiveError, shown
 from . import compression
 from .digest import CHUNK
+from .extent import Extent, locked, open_file, room, unreadable
 from .manifest import LIMIT
 from .tar import LEAVES, Member, Tar, clean
 
 _DOCUMENTS = 64 << 20
 """Bytes of JSON that are kept in memory of one compressed archive; a config has some ten thousand."""
-
-
-class Extent(t.NamedTuple):
-    """Bytes on disk: ``size`` of them from ``offset`` in the file ``path``."""
-
-    path: str
-    offset: int
-    size: int
-
-    def open(self) -> t.BinaryIO:
-        return t.cast(t.BinaryIO, _Window(self))
-
-    def hash(self) -> str:
-        """``sha256:hex`` of the bytes."""
-        digest = hashlib.sha256()
-        with self.open() as stream:
-            for data in _pieces(stream):
-                digest.update(data)
-        return "sha256:" + digest.hexdigest()
-
-    def read(self, n: int) -> bytes:
-        """The first n bytes, or all of fewer."""
-        with self.open() as stream:
-            return stream.read(n)
-
-
-class _Window:
-    """A reader of an extent."""
-
-    def __init__(self, extent: Extent) -> None:
-        self._file = _open(extent.path)
-        self._file.seek(extent.offset)
-        self._left = extent.size
-        self._path = extent.path
-
-    def read(self, n: int = -1) -> bytes:
-        try:
-            data = self._file.read(self._left if n < 0 else min(n, self._left))
-        except OSError as error:
-            raise _unreadable(self._path, error) from None
-        self._left -= len(data)
-        return data
-
-    def __enter__(self) -> _Window:
-        return self
-
-    def __exit__(self, *exc: t.Any) -> None:
-        self._file.close()
 
 
 class FolderFiles:
@@ -119,7 +71,7 @@ class FolderFiles:
         except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
             return None
         except OSError as error:
-            raise _unreadable("%s: %s" % (self.where, shown(name)), error) from None
+            raise unreadable("%s: %s" % (self.where, shown(name)), error) from None
         return found if stat.S_ISREG(found.st_mode) else None
 
 
@@ -128,13 +80,13 @@ class TarFiles:
 
     def __init__(self, path: str) -> None:
         self.where = path
-        with _open(path) as stream:
+        with open_file(path) as stream:
             length = os.fstat(stream.fileno()).st_size
             try:
                 found = ((member, (member.offset, member.size)) for member in Tar(stream, path, length))
                 self._members = _by_name(found, path)
             except OSError as error:
-                raise _unreadable(path, error) from None
+                raise unreadable(path, error) from None
 
     def has(self, name: str) -> bool:
         return name in self._members
@@ -248,7 +200,7 @@ class PackedFiles:
 
     @contextlib.contextmanager
     def _tar(self) -> t.Iterator[Tar]:
-        with _open(self.where) as packed:
+        with open_file(self.where) as packed:
             expanding = compression.Expanding(packed, self._kind, self.where)
             with contextlib.closing(expanding):
                 yield Tar(expanding, self.where)
@@ -325,62 +277,6 @@ def opened(path: str, scratch: str) -> t.Union[FolderFiles, TarFiles, PackedFile
     """The files of whatever lies at ``path``; a compressed tar expands into the folder ``scratch`` as far as it is asked to."""
     if os.path.isdir(path):
         return FolderFiles(path)
-    with _open(path) as stream:
+    with open_file(path) as stream:
         kind = compression.sniff(stream.read(compression.HEAD))
     return PackedFiles(path, kind, scratch) if kind else TarFiles(path)
-
-
-def _open(path: str) -> t.BinaryIO:
-    try:
-        # Without O_NONBLOCK a pipe would keep us waiting for whoever writes to it.
-        stream = open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        stream.close()
-        raise ArchiveError("%s: neither a file nor a folder: give what docker save, podman save, skopeo or image_archive wrote" % path)
-    return stream
-
-
-def _unreadable(path: str, error: Exception) -> ArchiveError:
-    return ArchiveError("%s: cannot be read: %s" % (path, getattr(error, "strerror", None) or error))
-
-
-def room(folder: str, needed: int, purpose: str, error: t.Type[Exception] = ArchiveError) -> None:
-    """Raise ``error`` unless the file system of ``folder`` has ``needed`` bytes free for an ordinary user."""
-    available = free(folder)
-    if needed > available:
-        raise error(
-            "%s needs %s in %s, where %s are free: make room, or name another folder" % (purpose, human(needed), folder, human(available))
-        )
-
-
-def free(folder: str) -> int:
-    """Bytes that an ordinary user may still write there."""
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize
-
-
-def human(size: float) -> str:
-    """Bytes for a message: ``0 B``, ``12.3 MB``; powers of ten, as disks and networks are sold."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            break
-        size /= 1000.0
-    else:
-        unit = "TB"
-    return "%.0f B" % size if unit == "B" else "%.1f %s" % (size, unit)
-
-
-class locked:
-    """Hold a file's exclusive lock; other processes wait."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._file = open(self._path, "a")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *exc: t.Any) -> None:
-        self._file.close()

@@ -19,7 +19,7 @@ from . import compression
 from .archive import Archive
 from .bundle import DOCKER_ARCHIVE, OCI_ARCHIVE, OCI_LAYOUT, below
 from .digest import Digest
-from .files import Extent
+from .extent import Extent
 from .tar import Tar
 
 

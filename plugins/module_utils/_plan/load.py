@@ -13,12 +13,14 @@ import typing as t
 from .._errors import ArchiveError, ImageNotInArchive, InvalidInput, shown
 from .._oci import image as _image
 from .._oci import platform as _platform
-from .._oci.archive import Archive, Entry
 from .._oci.digest import Digest
 from .._oci.holdings import CONFIG_KEY, Holdings, Layer
-from .._oci.image import Image
 from .._oci.manifest import OCI_LAYER, Descriptor
 from .._oci.reference import parse as parse_reference
+
+if t.TYPE_CHECKING:  # a host to which blobs are sent need not know how to read archives
+    from .._oci.archive import Archive, Entry
+    from .._oci.image import Image
 
 
 class Variant(t.NamedTuple):

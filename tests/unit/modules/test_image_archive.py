@@ -12,7 +12,7 @@ import stat
 
 import pytest
 from ansible_collections.stowage.oci.plugins.module_utils._flow import archive as flow
-from ansible_collections.stowage.oci.plugins.module_utils._oci import bundle, files, place
+from ansible_collections.stowage.oci.plugins.module_utils._oci import bundle, extent, place
 from ansible_collections.stowage.oci.plugins.module_utils._oci.archive import Archive
 from ansible_collections.stowage.oci.plugins.modules import image_archive
 from ansible_collections.stowage.oci.tests.unit.fakes.engine import FakeEngine
@@ -364,7 +364,7 @@ def test_an_export_with_wrong_bytes(engine, wish, tmp_path):
 
 
 def test_there_must_be_room(engine, wish, tmp_path, monkeypatch):
-    monkeypatch.setattr(files.os, "statvfs", lambda folder: os.statvfs_result((1, 1) + (0,) * 8))
+    monkeypatch.setattr(extent.os, "statvfs", lambda folder: os.statvfs_result((1, 1) + (0,) * 8))
     for check in (True, False):
         message = fail(image_archive, check=check, **wish(engine))["msg"]
         assert message.startswith("fetching and bundling the images needs ") and "in %s, where 0 B are free" % tmp_path in message
@@ -381,7 +381,7 @@ def test_a_disk_that_fills_up(engine, wish, tmp_path, monkeypatch):
     monkeypatch.setattr(bundle, "write_tar", full)
     message = fail(image_archive, **wish(engine))["msg"]
     assert message.startswith("%s: cannot be written: No space left on device: the images have up to " % (tmp_path / "bundle"))
-    assert "and are there twice while their bundle is made, and %s are free" % files.human(files.free(str(tmp_path))) in message
+    assert "and are there twice while their bundle is made, and %s are free" % extent.human(extent.free(str(tmp_path))) in message
     assert checksum(tmp_path / "bundle") == before
 
 

@@ -14,7 +14,7 @@ from ansible_collections.stowage.oci.plugins.module_utils._oci import bundle, ma
 from ansible_collections.stowage.oci.plugins.module_utils._oci.archive import Archive
 from ansible_collections.stowage.oci.plugins.module_utils._oci.bundle import DOCKER_ARCHIVE, OCI_ARCHIVE, OCI_LAYOUT, Member
 from ansible_collections.stowage.oci.plugins.module_utils._oci.digest import Digest
-from ansible_collections.stowage.oci.plugins.module_utils._oci.files import Extent
+from ansible_collections.stowage.oci.plugins.module_utils._oci.extent import Extent
 from ansible_collections.stowage.oci.plugins.module_utils._oci.image import assemble
 from ansible_collections.stowage.oci.tests.unit.bundling import Written, listed
 from ansible_collections.stowage.oci.tests.unit.images import attestation, image, index, layer, path, sha256

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.stowage.oci.plugins.module_utils._errors import ArchiveError, StagingError
-from ansible_collections.stowage.oci.plugins.module_utils._oci import compression, files
-from ansible_collections.stowage.oci.plugins.module_utils._oci.files import Extent, expand, human, locked, opened, room
+from ansible_collections.stowage.oci.plugins.module_utils._oci import compression, extent, files
+from ansible_collections.stowage.oci.plugins.module_utils._oci.extent import Extent, human, locked, room
+from ansible_collections.stowage.oci.plugins.module_utils._oci.files import expand, opened
 from ansible_collections.stowage.oci.plugins.module_utils._oci.manifest import LIMIT
 from ansible_collections.stowage.oci.tests.unit.images import COMPRESSIONS, compress, pack, tar, write
 
@@ -221,8 +222,9 @@ class Breaks:
 @pytest.mark.parametrize("kind", ["tar", "gzip"])
 def test_says_that_the_disk_is_bad(kind, tmp_path, monkeypatch):
     where = shape(kind, tmp_path, FILES)
-    real, allowed = files._open, [1, 1]
-    monkeypatch.setattr(files, "_open", lambda path: Breaks(real(path), allowed.pop()))
+    real, allowed = files.open_file, [1, 1]
+    for module in (extent, files):
+        monkeypatch.setattr(module, "open_file", lambda path: Breaks(real(path), allowed.pop()))
     with pytest.raises(ArchiveError, match=r"^%s: (cannot be read: |its gzip data is damaged or cut off \(.*)Input/output error" % where):
         opened(str(where), "scratch")
     allowed.append(0)
