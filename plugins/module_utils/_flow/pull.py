@@ -16,6 +16,7 @@ from .._oci.reference import Reference
 from .._plan.pull import Content, Keep, Local, Pull, Remote, Wish, decide, settled
 from .._registry.client import Client
 from .._registry.keychain import Keychain
+from .._registry.session import Session
 
 Result = t.Dict[str, t.Any]
 
@@ -31,7 +32,7 @@ class Puller:
         self._engine = engine
         self._keychain = keychain
         # What Docker does not tell is good to know, and not worth waiting for.
-        self._client = Client(options, keychain, retries=None if engine.store == PODMAN else 0)
+        self._client = Client(Session(options, keychain, retries=None if engine.store == PODMAN else 0))
         self._tls_verify = options["validate_certs"] and not options["plain_http"]
         self._policy = options["policy"]
         self._platform = _platform.parse(options["platform"]) if options["platform"] else None

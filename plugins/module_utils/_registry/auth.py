@@ -28,11 +28,11 @@ class Auth:
         self._keychain = keychain
         self._schemes = ("https", "http") if plain_http else ("https",)
         self._challenges: t.Dict[str, Challenge] = {}
-        self._tokens: t.Dict[t.Tuple[str, str], t.Tuple[str, float]] = {}
+        self._tokens: t.Dict[t.Tuple[str, t.Tuple[str, ...]], t.Tuple[str, float]] = {}
         self._lock = threading.Lock()
 
-    def header(self, reference: Reference, scope: str) -> t.Dict[str, str]:
-        """What the registry is known to want for a scope (``repository:NAME:pull``); nothing before it has asked.
+    def header(self, reference: Reference, scopes: t.Tuple[str, ...]) -> t.Dict[str, str]:
+        """What the registry is known to want for these scopes (``repository:NAME:pull``); nothing before it has asked.
 
         Raises RegistryDenied or RegistryError if the token server says no.
         """
@@ -43,22 +43,22 @@ class Auth:
         if challenge.scheme == "basic":
             return {"Authorization": credential.basic} if credential and credential.username else {}
         with self._lock:
-            token, until = self._tokens.get((reference.registry, scope), ("", 0.0))
+            token, until = self._tokens.get((reference.registry, scopes), ("", 0.0))
         if time.monotonic() >= until:
-            token, seconds = self._token(reference, challenge, scope, credential)
+            token, seconds = self._token(reference, challenge, scopes, credential)
             with self._lock:
-                self._tokens[reference.registry, scope] = (token, time.monotonic() + seconds - _SAFETY_SECONDS)
+                self._tokens[reference.registry, scopes] = (token, time.monotonic() + seconds - _SAFETY_SECONDS)
         return {"Authorization": "Bearer " + token}
 
-    def challenged(self, reference: Reference, scope: str, refused: t.Mapping[str, str], www_authenticate: str) -> t.Dict[str, str]:
+    def challenged(self, reference: Reference, scopes: t.Tuple[str, ...], refused: t.Mapping[str, str], www_authenticate: str) -> t.Dict[str, str]:
         """After a 401: another header to try, or none if ``refused`` was all that we have."""
         challenge = _challenge.bearer_or_basic(_challenge.parse(www_authenticate))
         if challenge is None:
             return {}
         with self._lock:
             self._challenges[reference.registry] = challenge
-            self._tokens.pop((reference.registry, scope), None)
-        header = self.header(reference, scope)
+            self._tokens.pop((reference.registry, scopes), None)
+        header = self.header(reference, scopes)
         return {} if header == refused else header
 
     def denied(self, reference: Reference, answer: Answer) -> RegistryDenied:
@@ -75,7 +75,7 @@ class Auth:
             % (reference.spelling, reference.registry, why, self._keychain.looked)
         )
 
-    def _token(self, reference: Reference, challenge: Challenge, scope: str, credential: t.Optional[Credential]) -> t.Tuple[str, float]:
+    def _token(self, reference: Reference, challenge: Challenge, scopes: t.Tuple[str, ...], credential: t.Optional[Credential]) -> t.Tuple[str, float]:
         """A token and the seconds it is good for."""
         realm = challenge.parameters["realm"]
         try:
@@ -85,12 +85,13 @@ class Auth:
         where = "%s, the token server of %s," % (shown(server.netloc), reference.registry)
         if server.scheme not in self._schemes or not server.netloc:
             raise RegistryError("%s: %s is not asked, as %s is no https address" % (reference.spelling, where, shown(realm)))
-        wish = {"service": challenge.parameters.get("service", ""), "scope": scope}
+        service = challenge.parameters.get("service", "")
         if credential and not credential.username:
-            form = dict(wish, grant_type="refresh_token", client_id="stowage.oci", refresh_token=credential.secret)
+            form = {"grant_type": "refresh_token", "client_id": "stowage.oci", "service": service, "scope": " ".join(scopes)}
+            form["refresh_token"] = credential.secret
             answer = self._http.request(reference.spelling, "POST", realm, form=form)
         else:
-            query = "&".join(filter(None, (server.query, urllib.parse.urlencode(wish))))
+            query = "&".join(filter(None, (server.query, urllib.parse.urlencode([("service", service)] + [("scope", scope) for scope in scopes]))))
             headers = {"Authorization": credential.basic} if credential else {}
             answer = self._http.request(reference.spelling, "GET", server._replace(query=query).geturl(), headers)
         if answer.status in (401, 403):

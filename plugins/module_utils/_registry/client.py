@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from .._errors import ArchiveError, InvalidInput, NotInRegistry, RegistryError, shown
@@ -13,33 +14,27 @@ from .._oci.choice import choose
 from .._oci.digest import Digest, hashing
 from .._oci.manifest import Descriptor, Index, Manifest
 from .._oci.platform import Platform
-from .._oci.reference import DOCKER_HUB, Reference
-from .auth import Auth, reason
-from .transport import Answer, Http, number
-from .keychain import Keychain
+from .._oci.reference import Reference
+from .blob import Blob
+from .session import Session, pull
+from .transport import Answer, number
 
-_HUB_HOST = "registry-1.docker.io"
 _NO_HEAD = (405, 501)
 
 
 class Client:
-    """All registries of a task, from the option group ``registry``; nothing is asked before it is needed.
-
-    ``retries`` overrides that option. Every method raises NotInRegistry, RegistryDenied or RegistryError, and ArchiveError for
-    what is there and is no image.
+    """All registries of a task; every method raises NotInRegistry, RegistryDenied or RegistryError, and ArchiveError for what is
+    there and is no image.
     """
 
-    def __init__(self, options: t.Mapping[str, t.Any], keychain: Keychain, retries: t.Optional[int] = None) -> None:
-        self._plain = options["plain_http"]
-        retries = options["retries"] if retries is None else retries
-        self._http = Http(options["ca_cert"], options["validate_certs"], options["registry_timeout"], retries)
-        self._auth = Auth(self._http, keychain, self._plain)
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     def resolve(self, reference: Reference) -> Descriptor:
         """What the reference names now: one HEAD where the registry answers it in full, else the manifest itself."""
-        answer = self._answer("HEAD", reference, _manifests(reference))
+        answer = self._ask("HEAD", reference, _manifests(reference))
         if answer.status not in _NO_HEAD:
-            self._judge(reference, answer)
+            self._session.judge(reference, answer)
             media_type, size, stated = _media_type(answer), number(answer.headers.get("Content-Length", "")), _stated(answer)
             if stated and size is not None and media_type in _manifest.INDEXES + _manifest.MANIFESTS:
                 if stated != (reference.digest or stated):
@@ -63,6 +58,14 @@ class Client:
         digest = self.config_digest(reference, platform)
         return _image.parse_config(self._get(reference, "blobs/%s" % digest, digest).body, _where(reference))
 
+    def blob(self, reference: Reference, blob: Descriptor, what: str, offset: int = 0) -> t.ContextManager[Blob]:
+        """A reader of a blob of the repository, from ``offset`` on; ``what`` is how messages call it."""
+        return contextlib.closing(Blob(self._session, reference, blob, what, offset))
+
+    def _ask(self, method: str, reference: Reference, path: str) -> Answer:
+        accept = {"Accept": _manifest.ACCEPT} if path.startswith("manifests/") else {}
+        return self._session.ask(method, reference, self._session.api(reference, path), pull(reference), accept)
+
     def _image(self, reference: Reference, platform: Platform) -> Manifest:
         parsed = self._parsed(reference)
         if isinstance(parsed, Index):
@@ -79,8 +82,8 @@ class Client:
 
     def _get(self, reference: Reference, path: str, digest: t.Optional[Digest]) -> Answer:
         """A whole body that is what ``digest`` says, or what the registry says that it is."""
-        answer = self._answer("GET", reference, path)
-        self._judge(reference, answer)
+        answer = self._ask("GET", reference, path)
+        self._session.judge(reference, answer)
         promised = digest or _stated(answer)
         if promised:
             found = hashing(promised)
@@ -88,39 +91,6 @@ class Client:
             if found.hexdigest() != promised.hex:
                 raise _mismatch(reference, answer, promised, "%s:%s" % (found.name, found.hexdigest()))
         return answer
-
-    def _answer(self, method: str, reference: Reference, path: str) -> Answer:
-        """Ask, and answer a challenge once."""
-        host = _HUB_HOST if reference.registry == DOCKER_HUB else reference.registry
-        scheme = "http" if self._plain and reference.registry != DOCKER_HUB else "https"
-        url = "%s://%s/v2/%s/%s" % (scheme, host, reference.repository, path)
-        scope = "repository:%s:pull" % reference.repository
-        accept = {"Accept": _manifest.ACCEPT} if path.startswith("manifests/") else {}
-        shown = self._auth.header(reference, scope)
-        answer = self._http.request(reference.spelling, method, url, dict(accept, **shown))
-        if answer.status == 401:
-            better = self._auth.challenged(reference, scope, shown, answer.headers.get("WWW-Authenticate", ""))
-            if better:
-                answer = self._http.request(reference.spelling, method, url, dict(accept, **better))
-        return answer
-
-    def _judge(self, reference: Reference, answer: Answer) -> None:
-        """Raise what a status of 400 or more means."""
-        if answer.status < 400:
-            return
-        if answer.status in (401, 403):
-            raise self._auth.denied(reference, answer)
-        spelling, registry, why = reference.spelling, reference.registry, reason(answer)
-        if answer.status == 404:
-            raise NotInRegistry("%s: %s has no such image (%s): look at its repository and tag" % (spelling, registry, why))
-        if answer.status == 429:
-            when = "later" if answer.retry_after is None else "in %d seconds" % answer.retry_after
-            raise RegistryError(
-                "%s: %s takes no more requests for now (%s): try again %s; logging in often raises the limit" % (spelling, registry, why, when)
-            )
-        if answer.status == 400 and answer.url.startswith("http://"):
-            raise RegistryError("%s: %s refuses to be asked without TLS (%s): leave plain_http away if it speaks TLS" % (spelling, registry, why))
-        raise RegistryError("%s: %s failed (%s): look at its log, or try again later" % (spelling, registry, why))
 
 
 def _child(index: Index, platform: Platform, where: str) -> Descriptor:

@@ -7,6 +7,7 @@ requests is imported when the first request is made, and nowhere else.
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import ipaddress
 import random
@@ -55,8 +56,41 @@ class Answer(t.NamedTuple):
             return None
 
 
-class _Broken(Exception):
+class Broken(Exception):
     """A connection that failed or an answer that was cut: worth another try."""
+
+
+class Stream:
+    """An answer of 200 or 206 whose body is not read yet."""
+
+    retry_after = None
+
+    def __init__(self, response: t.Any) -> None:
+        self.status: int = response.status_code
+        self.headers: t.Mapping[str, str] = response.headers
+        self._response = response
+
+    def read(self, n: int) -> bytes:
+        """At most n bytes, none at the end; raises Broken where the connection ends before what was promised has come."""
+        try:
+            return t.cast(bytes, self._response.raw.read(n))
+        except Exception as error:
+            # What urllib3 raises is no error of requests here, and differs between its versions.
+            raise Broken(_why(error)) from None
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class Body(t.Protocol):
+    """What is sent: ``len()`` bytes, in pieces, from the start each time that it is iterated."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> t.Iterator[bytes]: ...
+
+
+R = t.TypeVar("R", Answer, t.Union[Answer, Stream])
 
 
 class Http:
@@ -66,7 +100,7 @@ class Http:
         self._ca_cert = ca_cert
         self._verify = verify
         self._timeout = (min(CONNECT_SECONDS, timeout), timeout)
-        self._retries = max(0, retries)
+        self.retries = max(0, retries)
         self._adapters: t.Dict[str, t.Any] = {}
         self._lock = threading.Lock()
 
@@ -78,17 +112,20 @@ class Http:
         Any status is returned, and is the caller's to judge. Raises RegistryError if no answer could be had, or one of more
         than 4 MiB.
         """
+        return self.patiently(what, url, lambda: self.once(what, method, url, headers, form))
+
+    def patiently(self, what: str, url: str, attempt: t.Callable[[], R]) -> R:
+        """The first answer of ``attempt`` that is no reason to try again, or the last one; raises RegistryError if there is none."""
         tries = 0
         while True:
             tries += 1
-            last = tries > self._retries
+            last = tries > self.retries
             pause = min(PATIENCE_SECONDS, _PAUSE_SECONDS * 2**tries) * random.uniform(0.5, 1)
             try:
-                answer = self._follow(what, method, url, dict(headers or {}), form)
-            except _Broken as error:
+                answer = attempt()
+            except Broken as error:
                 if last:
-                    server = _origin(url) + (" in %d tries" % tries if tries > 1 else "")
-                    raise RegistryError("%s: no answer from %s (%s): see whether it runs and can be reached" % (what, server, error)) from None
+                    raise unreachable(what, url, tries, error) from None
             else:
                 if last or answer.status not in _TRANSIENT:
                     return answer
@@ -97,40 +134,62 @@ class Http:
                     return answer
             time.sleep(pause)
 
-    def _follow(self, what: str, method: str, url: str, headers: t.Dict[str, str], form: t.Optional[t.Mapping[str, str]]) -> Answer:
+    def once(
+        self,
+        what: str,
+        method: str,
+        url: str,
+        headers: t.Optional[t.Mapping[str, str]] = None,
+        form: t.Optional[t.Mapping[str, str]] = None,
+        body: t.Optional[Body] = None,
+    ) -> Answer:
+        """``request`` in one try; raises Broken if no whole answer came. Nothing that has a body is sent on by a redirect."""
+        response = self._follow(what, method, url, dict(headers or {}), form if body is None else body)
+        with response:
+            return Answer(response.status_code, response.headers, _read(what, response, method != "HEAD"), response.url)
+
+    def open(self, what: str, url: str, headers: t.Mapping[str, str]) -> t.Union[Answer, Stream]:
+        """GET in one try: a Stream, which the caller closes, or what the server says instead. Raises Broken."""
+        response = self._follow(what, "GET", url, dict(headers), None)
+        if response.status_code in (200, 206):
+            return Stream(response)
+        with response:
+            return Answer(response.status_code, response.headers, _read(what, response), response.url)
+
+    def _follow(self, what: str, method: str, url: str, headers: t.Dict[str, str], data: t.Any) -> t.Any:
+        """The response that redirects lead to."""
         for _hop in range(_MOST_REDIRECTS + 1):
-            answer = self._once(what, method, url, headers, form)
-            if answer.status not in _REDIRECTS or form is not None or not answer.headers.get("Location"):
-                return answer
-            try:
-                target = urllib.parse.urljoin(url, answer.headers["Location"])
-                origin = _origin(target)
-            except ValueError:
-                raise RegistryError("%s: %s redirects to no address: %s" % (what, _origin(url), shown(answer.headers["Location"]))) from None
-            if not target.startswith(("https://", _scheme(url))):
-                raise RegistryError("%s: %s redirects to %s, which is no TLS: refused" % (what, _origin(url), shown(origin)))
-            if origin != _origin(url):
+            response = self._send(what, method, url, headers, data)
+            if response.status_code not in _REDIRECTS or data is not None or not response.headers.get("Location"):
+                return response
+            with response:
+                _read(what, response)
+                location = response.headers["Location"]
+            target = self.joined(what, url, location)
+            if _origin(target) != _origin(url):
                 headers.pop("Authorization", None)
             url = target
         raise RegistryError("%s: %s redirects more than %d times" % (what, _origin(url), _MOST_REDIRECTS))
 
-    def _once(self, what: str, method: str, url: str, headers: t.Mapping[str, str], form: t.Optional[t.Mapping[str, str]]) -> Answer:
+    def joined(self, what: str, url: str, location: str) -> str:
+        """Where an answer from ``url`` sends us on; raises RegistryError if that is no address, or leaves TLS."""
+        try:
+            target = urllib.parse.urljoin(url, location)
+            origin = _origin(target)
+        except ValueError:
+            raise RegistryError("%s: %s redirects to no address: %s" % (what, _origin(url), shown(location))) from None
+        if not target.startswith(("https://", _scheme(url))):
+            raise RegistryError("%s: %s redirects to %s, which is no TLS: refused" % (what, _origin(url), shown(origin)))
+        return target
+
+    def _send(self, what: str, method: str, url: str, headers: t.Mapping[str, str], data: t.Any) -> t.Any:
         requests = _library(what)
         headers = dict(headers, **{"User-Agent": "stowage.oci", "Accept-Encoding": "identity"})
         proxies = {} if _loopback(url) else requests.utils.get_environ_proxies(url)
-        try:
+        with _translated(what, url):
             # No session: that would follow redirects with its own idea of who may see what, and send what ~/.netrc has.
-            request = requests.Request(method, url, headers=headers, data=form).prepare()
-            with self._adapter(what, url).send(request, stream=True, timeout=self._timeout, verify=self._verify, proxies=proxies) as response:
-                # Read to its end even if that is nothing: only then is the connection used again.
-                body = response.content if method == "HEAD" else _read(what, response)
-                return Answer(response.status_code, response.headers, body, url)
-        except requests.exceptions.SSLError as error:
-            raise RegistryError(_tls_failure(what, url, error)) from None
-        except (requests.exceptions.ConnectionError, requests.exceptions.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            raise _Broken(_why(error)) from None
-        except (requests.exceptions.RequestException, ValueError) as error:
-            raise RegistryError("%s: cannot ask %s (%s)" % (what, _origin(url), _why(error))) from None
+            request = requests.Request(method, url, headers=headers, data=data).prepare()
+            return self._adapter(what, url).send(request, stream=True, timeout=self._timeout, verify=self._verify, proxies=proxies)
 
     def _adapter(self, what: str, url: str) -> t.Any:
         origin = _origin(url)
@@ -142,6 +201,25 @@ class Http:
                 scheme, host = origin.split("://")
                 self._adapters[origin] = _adapter(what, trust.context(host, self._ca_cert, self._verify) if scheme == "https" else None)
             return self._adapters[origin]
+
+
+@contextlib.contextmanager
+def _translated(what: str, url: str) -> t.Iterator[None]:
+    requests = _library(what)
+    try:
+        yield
+    except requests.exceptions.SSLError as error:
+        raise RegistryError(_tls_failure(what, url, error)) from None
+    except (requests.exceptions.ConnectionError, requests.exceptions.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        raise Broken(_why(error)) from None
+    except (requests.exceptions.RequestException, ValueError) as error:
+        raise RegistryError("%s: cannot ask %s (%s)" % (what, _origin(url), _why(error))) from None
+
+
+def unreachable(what: str, url: str, tries: int, why: object) -> RegistryError:
+    """The sentence for a server that gave no whole answer."""
+    server = _origin(url) + (" in %d tries" % tries if tries > 1 else "")
+    return RegistryError("%s: no answer from %s (%s): see whether it runs and can be reached" % (what, server, why))
 
 
 def number(text: str) -> t.Optional[int]:
@@ -176,15 +254,19 @@ def _adapter(what: str, context: t.Optional[ssl.SSLContext]) -> t.Any:
     return Adapter(pool_maxsize=_POOL)
 
 
-def _read(what: str, response: t.Any) -> bytes:
+def _read(what: str, response: t.Any, whole: bool = True) -> bytes:
+    """The body, to its end even if that is nothing: only then is the connection used again."""
     body = b""
-    for piece in response.iter_content(1 << 16):
-        body += piece
-        if len(body) > LIMIT:
-            raise RegistryError("%s: %s answers more than %d bytes: no manifest or config is that large" % (what, _origin(response.url), LIMIT))
+    with _translated(what, response.url):
+        for piece in response.iter_content(1 << 16):
+            body += piece
+            if len(body) > LIMIT:
+                raise RegistryError(
+                    "%s: %s answers more than %d bytes: no manifest or config is that large" % (what, _origin(response.url), LIMIT)
+                )
     promised = number(response.headers.get("Content-Length", ""))
-    if promised is not None and len(body) < promised:
-        raise _Broken("the answer was cut after %d of %d bytes" % (len(body), promised))
+    if whole and promised is not None and len(body) < promised:
+        raise Broken("the answer was cut after %d of %d bytes" % (len(body), promised))
     return body
 
 

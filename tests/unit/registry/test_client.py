@@ -25,6 +25,7 @@ from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import 
 from ansible_collections.stowage.oci.plugins.module_utils._registry import trust
 from ansible_collections.stowage.oci.plugins.module_utils._registry.client import Client
 from ansible_collections.stowage.oci.plugins.module_utils._registry.keychain import Keychain
+from ansible_collections.stowage.oci.plugins.module_utils._registry.session import Session
 from ansible_collections.stowage.oci.tests.unit import images
 from ansible_collections.stowage.oci.tests.unit.fakes.registry import SCHEMA1, FakeRegistry
 
@@ -49,7 +50,7 @@ def client(**options):
         {"username": None, "password": None, "auth_file": None, "ca_cert": None, "validate_certs": True},
         **dict({"plain_http": True, "registry_timeout": 5, "retries": 2}, **options)
     )
-    return Client(given, Keychain.of(given, []))
+    return Client(Session(given, Keychain.of(given, [])))
 
 
 def at(registry, name):
