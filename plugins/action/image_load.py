@@ -64,7 +64,7 @@ class ActionModule(ActionBase):
         sent: t.Dict[str, int] = {}
         with self._progress(task_vars) as progress:
             progress.doing = "reading %s" % args["src"]
-            catalogue = Catalogue(self._find_needle("files", args["src"]))
+            catalogue = Catalogue(self._find_needle("files", args["src"]), [self._find_needle("files", path) for path in args["base"]])
             wishes = want(select(catalogue.archive, args["images"]), args["names"], catalogue.archive.where)
             wish.update(images=[one.json() for one in wishes], archive=Elsewhere.of(catalogue.archive, wishes)._asdict())
             progress.doing = "asking what it holds"

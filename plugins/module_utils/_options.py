@@ -31,6 +31,7 @@ PARALLEL: t.Dict[str, t.Any] = dict(parallel=dict(type="int", default=4))
 LOAD: t.Dict[str, t.Any] = dict(
     src=dict(type="path", required=True),
     remote_src=dict(type="bool", default=False),
+    base=dict(type="list", elements="path", default=[]),
     images=dict(type="list", elements="str"),
     names=dict(type="dict", default={}),
     platform=dict(type="str"),

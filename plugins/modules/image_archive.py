@@ -16,10 +16,15 @@ description:
   - The images of the source are compared with those in the bundle by digest. Where all are the same, nothing is read
     from the source and the file is not touched.
   - The new bundle is written beside the old one and takes its place in one rename. Whatever fails leaves the old one as it was.
-  - Works with Docker's classic and containerd image stores and with Podman. Needs nothing on the host but Python.
+  - Fetched from a registry it needs no engine; manifests are kept byte for byte, so that an image has the same digest in the registry,
+    in the bundle, and wherever M(stowage.oci.image_copy) pushes it. What an interrupted run fetched, the next one does not fetch again.
+  - Taken from an engine it works with Docker's classic and containerd image stores and with Podman.
+requirements:
+  - requests on the host, with O(source=registry) alone
 extends_documentation_fragment:
   - ansible.builtin.files
   - stowage.oci.engine
+  - stowage.oci.registry
   - stowage.oci.parallel
   - stowage.oci.attributes
 attributes:
@@ -47,10 +52,11 @@ options:
     elements: str
   source:
     description:
-      - Where the images come from. V(engine) is the container engine of the host.
-      - Required with O(state=present).
+      - Where the images come from. V(registry) are the registries that the references name, V(engine) is the container engine of
+        the host.
     type: str
-    choices: [engine]
+    choices: [registry, engine]
+    default: registry
   format:
     description:
       - V(oci-archive) is the tar of an OCI image layout that also carries Docker's C(manifest.json). M(stowage.oci.image_load),
@@ -69,6 +75,15 @@ options:
         the first platform. M(stowage.oci.image_load) takes the host's.
     type: list
     elements: str
+  base:
+    description:
+      - Earlier bundles, whose layers this one leaves out. They are read on the host that writes the bundle, and may be in any form.
+      - Not with O(format=docker-archive), which could not name what it leaves out.
+      - Such a differential bundle is for places that have the rest. M(stowage.oci.image_load) uses it where the host has the other
+        layers, or is given the earlier bundles too, as its O(stowage.oci.image_load#module:base).
+    type: list
+    elements: path
+    default: []
   state:
     description:
       - With V(absent), there is no bundle at O(path).
@@ -79,12 +94,33 @@ notes:
   - Manifests and configs are kept byte for byte where the source has them. Docker's containerd store does. Docker 20.10's
     classic store and Podman do not, and get a manifest that depends on nothing but the config and the layers.
   - Layers are kept as the source hands them over, uncompressed from Docker's classic store and from Podman.
+  - While it fetches, the folder of O(path) also holds what is fetched, under a name that begins with C(.stowage-). After a failure it
+    stays there for the next run.
+  - Attestations (provenance, SBOM) come with an image whose platforms are all in the bundle.
   - Of a folder, O(mode), O(owner) and O(group) are for the folder itself.
 seealso:
   - module: stowage.oci.image_load
+  - module: stowage.oci.image_copy
 """
 
 EXAMPLES = r"""
+- name: Bundle what these tags name now, for the servers' platform; no engine is needed
+  stowage.oci.image_archive:
+    path: /srv/transfer/bundle.tar
+    images:
+      - nginx:1.27
+      - registry.example.com/team/worker:2.3
+    platform:
+      - linux/amd64
+
+- name: Bundle only what is new since the bundle that the site got last month
+  stowage.oci.image_archive:
+    path: /srv/transfer/november.tar
+    base:
+      - /srv/transfer/october.tar
+    images:
+      - registry.example.com/team/worker:2.4
+
 - name: Bundle two images that this host has
   stowage.oci.image_archive:
     path: /srv/transfer/bundle.tar
@@ -129,7 +165,7 @@ images:
       type: str
       sample: app:1
     image_id:
-      description: The engine's ID of the image.
+      description: The engine's ID of the image. Null with O(source=registry).
       type: str
       sample: sha256:8a1d8d7aa1f6a0c64d8d7d9a6f0c0c1b7d5b6f5e9d1e2d3c4b5a69788796a5b4
     digest:
@@ -137,7 +173,8 @@ images:
       type: str
       sample: sha256:0f0c3a3f5a1d2b4c6e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6
     config_digest:
-      description: The digest of the image's config, which is the same on every engine. Null where the source does not tell it.
+      description: The digest of the image's config, which is the same on every engine. Null where the source does not tell it, or
+        the bundle has several platforms.
       type: str
       sample: sha256:8a1d8d7aa1f6a0c64d8d7d9a6f0c0c1b7d5b6f5e9d1e2d3c4b5a69788796a5b4
     platforms:
@@ -156,7 +193,8 @@ images:
     reason:
       description:
         - Why. V(same_content) is kept. Written is an image that was V(absent), has V(other_content) or is wanted for
-          V(other_platforms), or that was there in V(other_format), or V(incomplete) or in a V(damaged) bundle.
+          V(other_platforms), or that was there in V(other_format), or V(incomplete) or in a V(damaged) bundle, or with layers that the
+          bundle leaves out now that an V(other_base) is given.
       returned: when no image failed
       type: str
       sample: other_content
@@ -183,28 +221,33 @@ sha256:
   type: str
   sample: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
 fetched_bytes:
-  description: Bytes that were read from the source to write the bundle.
+  description: Bytes that were read from the source to write the bundle; of a registry, those of layers.
   returned: when no image failed
   type: int
   sample: 48250368
 reused_bytes:
-  description: Bytes of blobs that did not have to be read from the source, because the old bundle has them. None with O(source=engine).
+  description:
+    - Bytes of layers that did not have to be read from the source, because the old bundle or an interrupted run has them.
+      None with O(source=engine).
   returned: when no image failed
   type: int
   sample: 0
 """
 
 import os
+import tempfile
 import typing as t
 
 from ..module_utils._engine.discover import connect
 from ..module_utils._errors import InvalidInput
-from ..module_utils._flow.archive import Bundler, Source, absent
-from ..module_utils._flow.exports import EngineSource
+from ..module_utils._flow.archive import Bundler, Source, absent, examined
 from ..module_utils._module import FileAttributes, Result, run
 from ..module_utils._oci import platform as _platform
-from ..module_utils._oci.bundle import FORMS, OCI_ARCHIVE
-from ..module_utils._options import ENGINE, PARALLEL
+from ..module_utils._oci.archive import Archive
+from ..module_utils._oci.bundle import DOCKER_ARCHIVE, FORMS, OCI_ARCHIVE
+from ..module_utils._oci.place import Old
+from ..module_utils._oci.reference import registries
+from ..module_utils._options import ENGINE, PARALLEL, REGISTRY
 
 
 def body(params: t.Dict[str, t.Any], check_mode: bool, attributes: FileAttributes) -> Result:
@@ -212,28 +255,53 @@ def body(params: t.Dict[str, t.Any], check_mode: bool, attributes: FileAttribute
         return absent(os.path.abspath(params["path"]), check_mode)
     if not params["images"]:
         raise InvalidInput("images is empty: name at least one, or remove the bundle with state: absent")
-    bundler = Bundler(source(params), os.path.realpath(params["path"]), params["format"], attributes, check_mode)
-    return bundler(params["images"], params["parallel"])
+    target, form = os.path.realpath(params["path"]), params["format"]
+    if params["base"] and form == DOCKER_ARCHIVE:
+        raise InvalidInput("base: a docker-archive does not name the layers that it leaves out: use the format oci-archive or oci-layout")
+    if target in map(os.path.realpath, params["base"]):
+        raise InvalidInput("base: %s is the bundle itself: name earlier ones, which stay as they are" % params["path"])
+    with tempfile.TemporaryDirectory(prefix="stowage.oci-") as scratch:
+        bases = [Archive(path, os.path.join(scratch, str(number))) for number, path in enumerate(params["base"])]
+        old = examined(target, form)
+
+        def base(digest: str) -> bool:
+            return any(one.holds(digest) for one in bases)
+
+        bundler = Bundler(source(params, old, base), target, form, old, base, attributes, check_mode)
+        return bundler(params["images"], params["parallel"])
 
 
-def source(params: t.Dict[str, t.Any]) -> Source:
+def source(params: t.Dict[str, t.Any], old: t.Optional[Old], base: t.Callable[[str], bool]) -> Source:
     names = params["platform"] or ["all"]
-    return EngineSource(connect(params), [] if "all" in names else [_platform.parse(name) for name in names])
+    platforms = [] if "all" in names else [_platform.parse(name) for name in names]
+    if params["source"] == "engine":
+        from ..module_utils._flow.exports import EngineSource
+
+        return EngineSource(connect(params), platforms)
+    from ..module_utils._flow.fetches import RegistrySource
+    from ..module_utils._registry.client import Client
+    from ..module_utils._registry.keychain import Keychain
+    from ..module_utils._registry.session import Session
+
+    session = Session(params, Keychain.of(params, registries(params["images"])))
+    by_config = params["format"] == DOCKER_ARCHIVE
+    return RegistrySource(Client(session), platforms, old and old.archive, base, by_config, params["parallel"])
 
 
 def main() -> None:
     spec = dict(
         path=dict(type="path", required=True),
         images=dict(type="list", elements="str"),
-        source=dict(type="str", choices=["engine"]),
+        source=dict(type="str", choices=["registry", "engine"], default="registry"),
         format=dict(type="str", choices=list(FORMS), default=OCI_ARCHIVE),
         platform=dict(type="list", elements="str"),
+        base=dict(type="list", elements="path", default=[]),
         state=dict(type="str", choices=["present", "absent"], default="present"),
     )
     run(
         body,
-        argument_spec=dict(spec, **ENGINE, **PARALLEL),
-        required_if=[("state", "present", ["images", "source"])],
+        argument_spec=dict(spec, **ENGINE, **REGISTRY, **PARALLEL),
+        required_if=[("state", "present", ["images"])],
         add_file_common_args=True,
     )
 

@@ -42,6 +42,13 @@ options:
       - Whether O(src) is on the host already. Then nothing is transferred.
     type: bool
     default: false
+  base:
+    description:
+      - Earlier archives, where O(src) is a differential bundle that leaves out layers of theirs. They lie where O(src) does.
+      - Not needed for layers that the host has. What neither has is an error that names it.
+    type: list
+    elements: path
+    default: []
   images:
     description:
       - Which images of the archive to load, by reference, or by digest for an image without a name. All by default.
@@ -92,6 +99,12 @@ EXAMPLES = r"""
       - docker.io/library/app:1
     names:
       docker.io/library/: registry.example.com/
+
+- name: Preload hosts from a differential bundle; new ones among them need layers of the earlier bundle as well
+  stowage.oci.image_load:
+    src: november.tar
+    base:
+      - october.tar
 
 - name: Load what a colleague saved and copied to the host
   stowage.oci.image_load:
@@ -214,7 +227,8 @@ def from_host(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any
 
     scratch = tempfile.mkdtemp(prefix="stowage.oci-", dir=params["staging_dir"] or FOLDER)
     try:
-        archive = Archive(params["src"], os.path.join(scratch, "expanded"))
+        bases = [Archive(path, os.path.join(scratch, "base-%d" % number)) for number, path in enumerate(params["base"])]
+        archive = Archive(params["src"], os.path.join(scratch, "expanded"), bases)
         wishes = want(select(archive, params["images"]), params["names"], archive.where)
         loader = Loader(connect(params), Archived(archive, scratch), params["platform"])
         result = perform(loader, wishes, None, check_mode, {})

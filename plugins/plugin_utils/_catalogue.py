@@ -24,8 +24,11 @@ from ..module_utils._oci.files import expand
 class Catalogue:
     """An archive and the folder in which blobs of it may be expanded; safe to open from several forks at once."""
 
-    def __init__(self, path: str) -> None:
-        """Raises ArchiveError, as Archive does. A folder is opened anew: that costs little, and files in it may come and go."""
+    def __init__(self, path: str, bases: t.Sequence[str] = ()) -> None:
+        """``bases`` are the paths of archives that have what this one leaves out. Raises ArchiveError, as Archive does.
+
+        A folder is opened anew: that costs little, and files in it may come and go.
+        """
         try:
             stat = os.stat(path)
         except OSError as error:
@@ -41,6 +44,7 @@ class Catalogue:
         if isinstance(found, ArchiveError):
             raise found
         self.archive: Archive = found
+        self.archive.bases = tuple(Catalogue(base).archive for base in bases)
 
     def _opened(self, path: str) -> t.Union[Archive, ArchiveError]:
         """A bad file is kept in mind too: no other host shall read it only to say the same."""

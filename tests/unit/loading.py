@@ -54,7 +54,7 @@ def load(
     sent: t.Dict[str, int] = {}
     asks: t.List[Result] = []
     with tempfile.TemporaryDirectory() as scratch:
-        archive = Archive(str(src), scratch)
+        archive = Archive(str(src), scratch, [Archive(path, "") for path in params.get("base", ())])
         wishes = want(select(archive, params.get("images")), params.get("names") or {}, archive.where)
         wish: t.Dict[str, t.Any] = {"images": [one.json() for one in wishes], "sizes": {}, "seen": {}, "distrusted": [], "done": []}
         wish["archive"] = Elsewhere.of(archive, wishes)._asdict()

@@ -912,10 +912,23 @@ def test_a_damaged_archive_on_the_host_fails_for_the_image_that_it_damages(engin
 def test_a_layer_that_is_nowhere_is_named(engine, tmp_path):
     src = written(tmp_path, APP, OTHER, without=[APP.layers[1].digest])
     result = fail(image_load, src=str(src), remote_src=True, engine_host=engine.url, staging_dir=str(tmp_path))
-    assert result["msg"] == "%s lacks layer 2 of %s (%s), and the host does not have it: bring the archive that holds it, or one with all layers" % (
+    assert result["msg"] == "%s lacks layer 2 of %s (%s), and the host does not have it: name an archive that holds it as base, or bring one with all layers" % (
         src, NAME, APP.layers[1].digest,
     )
     is_right(engine, OTHER, OTHER_NAME)
+
+
+@pytest.mark.parametrize("remote_src", [False, True])
+def test_a_differential_archive_is_completed_by_its_base(engine, tmp_path, remote_src):
+    (tmp_path / "base").mkdir()
+    base, src = written(tmp_path / "base", ONLY_BASE), written(tmp_path, APP, without=[APP.layers[0].digest])
+    params = dict(base=[str(base)], engine_host=engine.url, staging_dir=str(tmp_path))
+    if remote_src:
+        run(image_load, src=str(src), remote_src=True, **params)
+    else:
+        loaded = load(src, **params)
+        assert loaded.sent.keys() == {APP.digest, APP.config_digest, *(one.digest for one in APP.layers)}
+    is_right(engine, APP)
 
 
 def vanishing_in_the_act(engine):

@@ -383,7 +383,7 @@ def test_says_which_blobs_are_nowhere(tmp_path):
     with pytest.raises(ArchiveError) as error:
         load.absent(load.needs(steps), archive)
     assert str(error.value) == (
-        "%s lacks layer 2 of docker.io/library/app:1 (%s), and the host does not have it: bring the archive that holds it, or one with all "
+        "%s lacks layer 2 of docker.io/library/app:1 (%s), and the host does not have it: name an archive that holds it as base, or bring one with all "
         "layers" % (archive.where, TOP.digest)
     )
 

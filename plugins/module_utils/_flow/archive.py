@@ -19,12 +19,16 @@ from .._plan.archive import Keep, Sought, Write, decide, shown, wanted
 
 
 class Fetched(t.NamedTuple):
-    """What a source handed over: ``read`` is the number of bytes for it, ``reused`` that of what the old bundle had."""
+    """What a source handed over: ``read`` is the number of bytes for it, ``reused`` that of what was here already.
+
+    ``proved``: the blobs are what their digests say.
+    """
 
     members: t.List[bundle.Member]
     blobs: bundle.Blobs
     read: int
     reused: int = 0
+    proved: bool = False
 
 
 class Source(t.Protocol):
@@ -43,25 +47,40 @@ def absent(target: str, check_mode: bool) -> Result:
     if there:
         with _writing(target):
             place.remove(target, check_mode)
+    if not check_mode:
+        place.forget(target)
     diff = {"before": {"state": "present" if there else "absent"}, "after": {"state": "absent"}}
     return {"changed": there, "images": [], "diff": diff, "path": target, "size": None, "sha256": None, "fetched_bytes": 0, "reused_bytes": 0}
 
 
 class Bundler:
-    """``target`` shall be a bundle, in this form, of exactly the images that it is called with."""
+    """``target``, where ``old`` is, shall be a bundle, in this form, of exactly the images that it is called with.
 
-    def __init__(self, source: Source, target: str, form: str, attributes: FileAttributes, check_mode: bool) -> None:
+    Layers are left out of it that are in the ``base``, as that tells of a digest.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        target: str,
+        form: str,
+        old: t.Optional[place.Old],
+        base: t.Callable[[str], bool],
+        attributes: FileAttributes,
+        check_mode: bool,
+    ) -> None:
         self._source = source
         self._target = target
         self._form = form
+        self._old = old
+        self._base = base
         self._attributes = attributes
         self._check_mode = check_mode
-        self._old = _examined(target, form)
 
     def __call__(self, images: t.Sequence[str], parallel: int) -> Result:
         """Keep it or write it; the result of the task. Raises Failed if an image is not to be had, and then writes nothing."""
         sought = self._look(wanted(images), parallel)
-        plan = decide(self._form, sought, self._old)
+        plan = decide(self._form, sought, self._old, self._base)
         before, after = self._attributes.differences(self._target) if self._old else ({}, {})
         changed = isinstance(plan, Write) or bool(after)
         facts: Result = {"fetched_bytes": 0, "reused_bytes": 0, "size": None, "sha256": None}
@@ -125,15 +144,15 @@ class Bundler:
 
     def _write(self, sought: t.Sequence[Sought]) -> Result:
         with _writing(self._target, sum(image.size for image in sought)), self._source.fetch(sought, self._target) as fetched:
-            files = bundle.files(fetched.members, self._form)
+            files = bundle.files(fetched.members, self._form, self._base)
             size = bundle.size(files, self._form)
             facts = {"fetched_bytes": fetched.read, "reused_bytes": fetched.reused}
             if self._form == bundle.OCI_LAYOUT:
-                bundle.write_folder(files, fetched.blobs, self._target)
+                bundle.write_folder(files, fetched.blobs, self._target, fetched.proved)
                 return facts
             room(os.path.dirname(self._target), size, "the bundle of %d images" % len(sought))
             with place.beside(self._target) as new:
-                sha256 = bundle.write_tar(files, fetched.blobs, new)
+                sha256 = bundle.write_tar(files, fetched.blobs, new, fetched.proved)
                 self._attributes.replace(new.name, self._target)
             return dict(facts, size=size, sha256=sha256)
 
@@ -145,7 +164,7 @@ class Bundler:
         room(folder, largest * (1 if self._form == bundle.OCI_LAYOUT else 2), "fetching and bundling the images")
 
 
-def _examined(target: str, form: str) -> t.Optional[place.Old]:
+def examined(target: str, form: str) -> t.Optional[place.Old]:
     """What is there; raises ArchiveError where a bundle of this form cannot be."""
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):

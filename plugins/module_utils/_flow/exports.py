@@ -119,14 +119,14 @@ def _member(image: Sought, archive: Archive) -> t.Optional[bundle.Member]:
             # The ID is a config's or manifest's where it is not an index's.
             plain = {digest for there in found for digest in (there.config.digest, there.manifest.digest)}
             raw = archive.document(str(image.image_id)) if image.image_id not in plain else None
-            return bundle.Member(image.name, tuple(found), t.cast(Index, _manifest.parse(raw, image.name)) if raw else None)
+            index = t.cast(Index, _manifest.parse(raw, image.name)) if raw else None
+            return bundle.Member(image.name, tuple(found), index, archive.attached(index) if index else ())
     return None
 
 
 def _layers(member: bundle.Member, archive: Archive) -> t.List[str]:
     """The digests of an image's layers; raises EngineError for one that was not exported."""
-    layers = [(number, layer.descriptor.digest) for image in member.variants for number, layer in enumerate(image.layers, 1)]
-    for number, digest in layers:
-        if not archive.holds(digest):
-            raise EngineError("%s: the engine exports the image without layer %d (%s): load or pull it again" % (member.name, number, digest))
-    return [digest for _number, digest in layers]
+    for blob, what in member.blobs:
+        if not archive.holds(blob.digest):
+            raise EngineError("%s: the engine exports the image without %s (%s): load or pull it again" % (member.name, what, blob.digest))
+    return [blob.digest for blob, _what in member.blobs]

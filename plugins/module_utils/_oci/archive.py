@@ -20,7 +20,7 @@ from .digest import Digest, Verified
 from .extent import Extent
 from .files import opened
 from .image import Image
-from .manifest import Descriptor, Index
+from .manifest import Descriptor, Index, Manifest
 from .reference import parse as parse_reference
 
 NAME_CONTAINERD = "io.containerd.image.name"
@@ -38,13 +38,15 @@ class Entry(t.NamedTuple):
 
     ``names`` are whole references as the archive spells them; ``label`` is how messages call it; ``handles`` are further
     texts by which a user may mean it: digests, and a bare tag that the writer left in place of a name. ``absent`` lists
-    platforms that an index names and the archive lacks.
+    platforms that an index names and the archive lacks. ``targets`` are the digests of what the names stand for: one manifest or
+    index, or the several manifests that a flat layout has of one image.
     """
 
     names: t.Tuple[str, ...]
     handles: t.Tuple[str, ...]
     variants: t.Tuple[Image, ...]
     absent: t.Tuple[str, ...]
+    targets: t.Tuple[Digest, ...] = ()
 
     @property
     def label(self) -> str:
@@ -52,14 +54,17 @@ class Entry(t.NamedTuple):
 
 
 class Archive:
-    """``entries`` are its images, ``where`` the path that the user gave; can be pickled."""
+    """``entries`` are its images, ``where`` the path that the user gave; ``bases`` are other archives that have blobs which this
+    one leaves out. Can be pickled.
+    """
 
-    def __init__(self, path: str, scratch: str) -> None:
+    def __init__(self, path: str, scratch: str, bases: t.Sequence[Archive] = ()) -> None:
         """Open ``path``; a compressed tar is expanded into the folder ``scratch`` as far as its blobs are asked for.
 
         Raises ArchiveError that says what the path is instead of an archive.
         """
         self.where = path
+        self.bases = tuple(bases)
         self._files = opened(path, scratch)
         self._blobs: t.Dict[str, str] = {}
         self._documents: t.Dict[str, bytes] = {}
@@ -79,11 +84,22 @@ class Archive:
             raise ArchiveError("%s: holds no image%s" % (path, other))
 
     def holds(self, digest: str) -> bool:
-        return digest in self._documents or digest in self._blobs
+        """Whether the blob is here, or in a base."""
+        return digest in self._documents or digest in self._blobs or any(base.holds(digest) for base in self.bases)
 
     def document(self, digest: str) -> t.Optional[bytes]:
-        """A manifest or config of one of the entries, or an index above them."""
+        """A manifest or config of one of the entries, an index above them, or the manifest of an attestation of theirs."""
         return self._documents.get(digest)
+
+    def attached(self, index: Index) -> t.Tuple[Manifest, ...]:
+        """The manifests of the attestations that an index names, those of which all is here."""
+        found = []
+        for child in index.manifests:
+            raw = self._documents.get(child.digest) if child.attestation else None
+            manifest = _manifest.parse(raw, self.where, child.media_type) if raw else None
+            if isinstance(manifest, Manifest) and all(self.holds(blob.digest) for blob in (manifest.config,) + manifest.layers):
+                found.append(manifest)
+        return tuple(found)
 
     def artifact(self, digest: str) -> t.Optional[str]:
         """The media type of what is in the archive and no image: a Helm chart, a signature."""
@@ -91,9 +107,13 @@ class Archive:
 
     def extents(self, digests: t.Iterable[str]) -> t.Dict[str, Extent]:
         """Where blobs lie on disk, by digest; expands all of them in one pass if the archive is compressed."""
-        names = {digest: self._blobs[digest] for digest in digests}
+        digests = list(digests)
+        names = {digest: self._blobs[digest] for digest in digests if digest in self._blobs}
         found = self._files.extents(names.values())
-        return {digest: found[name] for digest, name in names.items()}
+        extents = {digest: found[name] for digest, name in names.items()}
+        for base in self.bases:
+            extents.update(base.extents(digest for digest in digests if digest not in extents and base.holds(digest)))
+        return {digest: extents[digest] for digest in digests}
 
     # OCI layouts
 
@@ -117,6 +137,7 @@ class Archive:
             draft = drafts.setdefault(names[0] if flat else str(descriptor.digest), _Draft())
             draft.add(below, flat)
             draft.names.update(dict.fromkeys(names))
+            draft.targets[descriptor.digest] = None
             handles = [] if names or not bare else [bare]
             handles += [str(descriptor.digest)] + [str(image.config.digest) for image in below.images]
             draft.handles.update(dict.fromkeys(handles))
@@ -129,9 +150,11 @@ class Archive:
         return known[descriptor.digest]
 
     def _look(self, descriptor: Descriptor, depth: int, known: t.Dict[Digest, _Below]) -> _Below:
-        if descriptor.attestation:
-            return _Below((), ())
         name = _blob(descriptor.digest)
+        if descriptor.attestation:
+            if self._files.has(name):
+                self._attest(self._verified(descriptor), descriptor)
+            return _Below((), ())
         missing = _Below((), (str(descriptor.platform or descriptor.digest),))
         alone = depth == _NESTED and not descriptor.platform
         if not self._files.has(name):
@@ -166,6 +189,14 @@ class Archive:
         for digest in (found.config.digest, image.config.digest):
             self._documents[digest] = image.raw_config
         return _Below((image,), ())
+
+    def _attest(self, raw: bytes, descriptor: Descriptor) -> None:
+        """What belongs to an image and is none: it goes where the index goes."""
+        found = _manifest.parse(raw, self._at(_blob(descriptor.digest)), descriptor.media_type)
+        if isinstance(found, Manifest):
+            self._documents[descriptor.digest] = raw
+            for blob in (found.config,) + found.layers:
+                self._register(blob, "a blob of the attestation %s" % descriptor.digest.short)
 
     def _verified(self, descriptor: Descriptor) -> bytes:
         name = _blob(descriptor.digest)
@@ -226,6 +257,7 @@ class Archive:
             draft = drafts.setdefault(manifest.digest, _Draft())
             draft.add(_Below((image,), ()), False)
             draft.names.update(dict.fromkeys(item.tags))
+            draft.targets[manifest.digest] = None
             draft.handles.update({str(config.digest): None, str(manifest.digest): None})
         return [draft.entry() for draft in drafts.values()]
 
@@ -276,6 +308,7 @@ class _Draft:
         self.handles: t.Dict[str, None] = {}
         self.variants: t.Dict[str, Image] = {}
         self.absent: t.Dict[str, None] = {}
+        self.targets: t.Dict[Digest, None] = {}
 
     def add(self, below: _Below, flat: bool) -> None:
         """``flat``: of several images for one platform the last replaces the others, as a tag that was moved."""
@@ -286,7 +319,7 @@ class _Draft:
         self.absent.update(dict.fromkeys(below.absent))
 
     def entry(self) -> Entry:
-        return Entry(tuple(self.names), tuple(self.handles), tuple(self.variants.values()), tuple(self.absent))
+        return Entry(tuple(self.names), tuple(self.handles), tuple(self.variants.values()), tuple(self.absent), tuple(self.targets))
 
 
 def _settled(entries: t.Iterable[Entry]) -> t.Tuple[Entry, ...]:

@@ -20,7 +20,7 @@ from .archive import NAME_CONTAINERD, NAME_OCI
 from .digest import CHUNK, Digest, Verified, drain
 from .extent import Extent
 from .image import Image
-from .manifest import OCI_INDEX, Descriptor, Index
+from .manifest import OCI_INDEX, Descriptor, Index, Manifest
 from .platform import Platform
 from .tar import BLOCK, END, header, padding
 from .thin import LAYOUT, path
@@ -33,18 +33,36 @@ _COMMON = Platform("linux", "amd64")
 class Member(t.NamedTuple):
     """An image of a bundle under its ``name`` (canonical, with a tag), in each platform that the bundle shall have.
 
-    ``index`` is the one that its source has of it; it is kept, to the byte, if it lists just these ``variants``.
+    ``index`` is the one that its source has of it, ``attached`` are the manifests of its attestations; they are kept, to the byte,
+    if the index lists just these and the ``variants``.
     """
 
     name: str
     variants: t.Tuple[Image, ...]
     index: t.Optional[Index] = None
+    attached: t.Tuple[Manifest, ...] = ()
+
+    @property
+    def whole(self) -> t.Optional[Index]:
+        """The source's index, if all that it lists is here."""
+        here = {image.manifest.digest for image in self.variants} | {manifest.digest for manifest in self.attached}
+        return self.index if self.index and {child.digest for child in self.index.manifests} == here else None
+
+    @property
+    def blobs(self) -> t.List[t.Tuple[Descriptor, str]]:
+        """Layers, and what attestations consist of, each with how messages call it."""
+        found = []
+        for image in self.variants:
+            found += [(layer.descriptor, "layer %d of %s" % (number, self.name)) for number, layer in enumerate(image.layers, 1)]
+        for manifest in self.attached if self.whole else ():
+            found += [(blob, "an attestation of %s" % self.name) for blob in (manifest.config,) + manifest.layers]
+        return found
 
     @property
     def target(self) -> t.Tuple[Descriptor, bytes]:
         """What the name stands for: a manifest if there is one platform, else an index."""
-        if self.index and {child.digest for child in self.index.manifests} == {image.manifest.digest for image in self.variants}:
-            index = self.index
+        if self.whole:
+            index = self.whole
         elif len(self.variants) == 1:
             return _descriptor(self.variants[0]), self.variants[0].manifest.raw
         else:
@@ -66,12 +84,17 @@ class File(t.NamedTuple):
 Blobs = t.Mapping[str, Extent]
 
 
-def files(members: t.Iterable[Member], form: str) -> t.List[File]:
+def files(members: t.Iterable[Member], form: str, base: t.Callable[[str], bool] = lambda digest: False) -> t.List[File]:
     """What a bundle of these images consists of, in its order: documents, then layers in the order of their first use.
 
-    A docker-archive takes one platform of each image.
+    A docker-archive takes one platform of each image. Layers that are in a ``base`` are left out.
     """
     members = sorted(members, key=lambda member: member.name)
+    found = _form(members, form)
+    return [file for file in found if file.digest is None or not base(file.digest)]
+
+
+def _form(members: t.Sequence[Member], form: str) -> t.List[File]:
     return _docker_archive(members) if form == DOCKER_ARCHIVE else _layout(members, form == OCI_ARCHIVE)
 
 
@@ -85,6 +108,7 @@ def _layout(members: t.Sequence[Member], with_docker: bool) -> t.List[File]:
         for image in member.variants:
             found[path(image.manifest.digest)] = image.manifest.raw
             found[path(image.config.digest)] = image.raw_config
+        found.update((path(manifest.digest), manifest.raw) for manifest in member.attached if member.whole)
     documents = {"oci-layout": LAYOUT, "index.json": _index(entries).raw}
     if with_docker:
         documents["manifest.json"] = _docker_manifest(members, path, path)
@@ -93,7 +117,7 @@ def _layout(members: t.Sequence[Member], with_docker: bool) -> t.List[File]:
 
 
 def _docker_archive(members: t.Sequence[Member]) -> t.List[File]:
-    members = [member._replace(variants=(_one(member),)) for member in members]
+    members = [member._replace(variants=(_one(member),), attached=()) for member in members]
     documents = {"manifest.json": _docker_manifest(members, _docker_config, _docker_layer)}
     documents.update((_docker_config(image.config.digest), image.raw_config) for member in members for image in member.variants)
     return _documents(documents) + _layers(members, _docker_layer)
@@ -129,10 +153,8 @@ def _documents(documents: t.Mapping[str, bytes]) -> t.List[File]:
 def _layers(members: t.Iterable[Member], name: t.Callable[[Digest], str]) -> t.List[File]:
     found: t.Dict[str, File] = {}
     for member in members:
-        for image in member.variants:
-            for number, layer in enumerate(image.layers, 1):
-                blob = layer.descriptor
-                found.setdefault(blob.digest, File(name(blob.digest), blob.digest, blob.size, None, "layer %d of %s" % (number, member.name)))
+        for blob, what in member.blobs:
+            found.setdefault(blob.digest, File(name(blob.digest), blob.digest, blob.size, None, what))
     return list(found.values())
 
 
@@ -163,17 +185,17 @@ def size(files: t.Iterable[File], form: str) -> int:
     return sum(BLOCK + file.size + len(padding(file.size)) for file in files) + len(END)
 
 
-def write_tar(files: t.Iterable[File], blobs: Blobs, out: t.BinaryIO) -> str:
-    """Write the files as a tar, each layer checked by digest on the way; the sha256 of the tar, in hex."""
+def write_tar(files: t.Iterable[File], blobs: Blobs, out: t.BinaryIO, proved: bool = False) -> str:
+    """Write the files as a tar, each layer checked by digest on the way unless it is ``proved``; the sha256 of the tar, in hex."""
     digest = hashlib.sha256()
-    for data in itertools.chain(*(_tarred(file, blobs) for file in files), [END]):
+    for data in itertools.chain(*(_tarred(file, blobs, proved) for file in files), [END]):
         digest.update(data)
         out.write(data)
     out.flush()
     return digest.hexdigest()
 
 
-def write_folder(files: t.Iterable[File], blobs: Blobs, folder: str) -> None:
+def write_folder(files: t.Iterable[File], blobs: Blobs, folder: str, proved: bool = False) -> None:
     """Make ``folder`` this layout: what is there and right stays, ``index.json`` comes last, and then goes what it does not name."""
     os.makedirs(os.path.join(folder, "blobs"), exist_ok=True)
     files = sorted(files, key=lambda file: file.name == "index.json")
@@ -184,7 +206,7 @@ def write_folder(files: t.Iterable[File], blobs: Blobs, folder: str) -> None:
             continue
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(part, "wb") as out:
-            for data in _content(file, blobs):
+            for data in _content(file, blobs, proved):
                 out.write(data)
         os.rename(part, target)
     wanted = {os.path.join(folder, file.name) for file in files}
@@ -212,16 +234,16 @@ def below(folder: str) -> t.List[str]:
     return [os.path.join(where, name) for where, _folders, names in os.walk(folder) for name in names]
 
 
-def _tarred(file: File, blobs: Blobs) -> t.Iterator[bytes]:
+def _tarred(file: File, blobs: Blobs, proved: bool) -> t.Iterator[bytes]:
     yield header(file.name, file.size)
-    yield from _content(file, blobs)
+    yield from _content(file, blobs, proved)
     yield padding(file.size)
 
 
-def _content(file: File, blobs: Blobs) -> t.Iterator[bytes]:
+def _content(file: File, blobs: Blobs, proved: bool) -> t.Iterator[bytes]:
     if file.data is not None:
         yield file.data
         return
     with blobs[t.cast(Digest, file.digest)].open() as stream:
-        checked = Verified(stream, t.cast(Digest, file.digest), file.size, file.what)
-        yield from iter(lambda: checked.read(CHUNK), b"")
+        source = stream if proved else Verified(stream, t.cast(Digest, file.digest), file.size, file.what)
+        yield from iter(lambda: source.read(CHUNK), b"")

@@ -29,7 +29,7 @@ def beside(target: str) -> t.Iterator[t.BinaryIO]:
 
     What a run that was killed left there is removed first.
     """
-    prefix = os.path.join(os.path.dirname(target), ".stowage-%s-" % Digest.of(os.fsencode(target)).hex[:12])
+    prefix = _prefix(target)
     for left in glob.glob(glob.escape(prefix) + "*"):
         with contextlib.suppress(OSError), open(left, "rb") as file:
             # Who still works on it holds the lock.
@@ -42,6 +42,43 @@ def beside(target: str) -> t.Iterator[t.BinaryIO]:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(made.name)
+
+
+@contextlib.contextmanager
+def parts(target: str) -> t.Iterator[str]:
+    """A folder beside ``target``, for us alone, that stays if something fails: the next run goes on with what is in it."""
+    folder = _parts(target)
+    with _owned(folder):
+        yield folder
+        forget(target)
+
+
+@contextlib.contextmanager
+def _owned(folder: str) -> t.Iterator[None]:
+    """Make a folder and hold its lock, which goes with it."""
+    while True:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.path.isdir(folder) and os.path.samestat(os.fstat(handle), os.stat(folder)):
+                yield
+                return
+        finally:
+            os.close(handle)
+
+
+def forget(target: str) -> None:
+    """Remove what an earlier run left for the next one."""
+    shutil.rmtree(_parts(target), ignore_errors=True)
+
+
+def _parts(target: str) -> str:
+    return _prefix(target) + "parts"
+
+
+def _prefix(target: str) -> str:
+    return os.path.join(os.path.dirname(target), ".stowage-%s-" % Digest.of(os.fsencode(target)).hex[:12])
 
 
 class Old(t.NamedTuple):

@@ -7,6 +7,7 @@ The grammar is that of docker pull (distribution/reference, "Grammar"): ``[domai
 
 from __future__ import annotations
 
+import contextlib
 import re
 import typing as t
 
@@ -90,3 +91,12 @@ def parse(text: str) -> Reference:
     if len(path) > 255:
         raise refuse("the repository is longer than 255 characters")
     return Reference(text, registry, path, tag or (None if digest else "latest"), digest)
+
+
+def registries(texts: t.Iterable[str]) -> t.Set[str]:
+    """Those that the references name; a malformed one is reported where its image is."""
+    found = set()
+    for text in texts:
+        with contextlib.suppress(InvalidReference):
+            found.add(parse(text).registry)
+    return found

@@ -37,13 +37,19 @@ class Offer(t.NamedTuple):
 
 
 class Sought(t.NamedTuple):
-    """A wanted image, in the platforms that shall be in the bundle; the three digests are its source's, where it has them."""
+    """A wanted image, in the platforms that shall be in the bundle; the three digests are its source's, where it has them.
+
+    ``whole``: the name shall stand for the manifest or index of that ``digest``. ``attached`` are the digests of blobs that come with
+    the image and are no layers of it.
+    """
 
     reference: Reference
     image_id: t.Optional[str]
     digest: t.Optional[str]
     config_digest: t.Optional[str]
     offers: t.Tuple[Offer, ...]
+    whole: bool = False
+    attached: t.Tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -87,8 +93,9 @@ def choose(platforms: t.Sequence[Platform], offers: t.Sequence[Offer], where: st
     return tuple(offers[position] for position in dict.fromkeys(chosen))
 
 
-def decide(form: str, sought: t.Sequence[Sought], old: t.Optional[Old]) -> t.Union[Keep, Write]:
-    """The reasons: absent, damaged, other_format, incomplete (a layer is not there), other_platforms, other_content.
+def decide(form: str, sought: t.Sequence[Sought], old: t.Optional[Old], base: t.Callable[[str], bool] = lambda digest: False) -> t.Union[Keep, Write]:
+    """The reasons: absent, damaged, other_format, incomplete (a layer is not there), other_base (a layer is there that the ``base``
+    has), other_platforms, other_content.
 
     Raises InvalidInput for an image that the form cannot hold.
     """
@@ -101,7 +108,7 @@ def decide(form: str, sought: t.Sequence[Sought], old: t.Optional[Old]) -> t.Uni
     entries = by_name(old.archive) if old and old.archive else {}
     reasons = {}
     for image in sought:
-        reason = _reason(form, image, old, entries.get(image.name))
+        reason = _reason(form, image, old, entries.get(image.name), base)
         if reason:
             reasons[image.name] = reason
     names = {image.name for image in sought}
@@ -131,18 +138,20 @@ def by_name(archive: Archive) -> t.Dict[str, Entry]:
     return found
 
 
-def _reason(form: str, image: Sought, old: t.Optional[Old], entry: t.Optional[Entry]) -> str:
+def _reason(form: str, image: Sought, old: t.Optional[Old], entry: t.Optional[Entry], base: t.Callable[[str], bool]) -> str:
     if old and not old.archive:
         return "damaged"
     if not old or not old.archive or not entry:
         return "absent"
     if old.form != form:
         return "other_format"
-    if not all(old.archive.holds(layer.descriptor.digest) for one in entry.variants for layer in one.layers):
-        return "incomplete"
+    blobs = [layer.descriptor.digest for one in entry.variants for layer in one.layers] + list(image.attached)
     there = facts(entry, image.name)
     if len(there) == len(image.offers) and all(any(map(offer.serves, there)) for offer in image.offers):
-        return ""
+        if image.whole and entry.targets != (image.digest,):
+            return "other_content"
+        held = {old.archive.holds(blob) for blob in blobs if not base(blob)}
+        return "incomplete" if False in held else "other_base" if any(base(blob) and old.archive.holds(blob) for blob in blobs) else ""
     same_platforms = {variant.platform for variant in there} == {offer.platform for offer in image.offers}
     return "other_content" if same_platforms else "other_platforms"
 

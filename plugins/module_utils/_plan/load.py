@@ -320,6 +320,6 @@ def absent(needs: t.Iterable[Need], archive: t.Union[Archive, Elsewhere]) -> Non
     lacking = [need for need in needs if not archive.holds(need.of)]
     if lacking:
         raise ArchiveError(
-            "%s lacks %s, and the host does not have it: bring the archive that holds it, or one with all layers"
+            "%s lacks %s, and the host does not have it: name an archive that holds it as base, or bring one with all layers"
             % (archive.where, ", ".join("%s (%s)" % (need.what, need.of) for need in lacking))
         )

@@ -55,8 +55,12 @@ class Client:
 
     def config(self, reference: Reference, platform: Platform) -> _image.Config:
         """The config of which config_digest is the digest."""
-        digest = self.config_digest(reference, platform)
-        return _image.parse_config(self._get(reference, "blobs/%s" % digest, digest).body, _where(reference))
+        return _image.parse_config(self.raw_config(reference, self._image(reference, platform)), _where(reference))
+
+    def raw_config(self, reference: Reference, manifest: Manifest) -> bytes:
+        """The bytes of an image's config."""
+        digest = manifest.config.digest
+        return self._get(reference, "blobs/%s" % digest, digest).body
 
     def blob(self, reference: Reference, blob: Descriptor, what: str, offset: int = 0) -> t.ContextManager[Blob]:
         """A reader of a blob of the repository, from ``offset`` on; ``what`` is how messages call it."""
