@@ -80,19 +80,24 @@ class RegistrySource:
             wanted = {offer.manifest for offer in choose(self._platforms, stated, where)}
         else:
             wanted = {child.digest for child in children}
-        images = []
+        images, attached = [], []
         for child in children:
-            if child.digest in wanted:
-                image = self._image(reference, self._parsed(reference, child, where), where)
-                if child.platform and child.platform[:2] == image.config.platform[:2]:
-                    # Old configs do not say for which arm they are.
-                    image = image._replace(config=image.config._replace(platform=child.platform))
-                images.append(image)
+            if child.digest not in wanted:
+                continue
+            manifest = self._parsed(reference, child, where)
+            if manifest.artifact:
+                attached.append(manifest)
+                continue
+            image = self._image(reference, manifest, where)
+            if child.platform and child.platform[:2] == image.config.platform[:2]:
+                # Old configs do not say for which arm they are.
+                image = image._replace(config=image.config._replace(platform=child.platform))
+            images.append(image)
         if not images:
             raise ArchiveError("%s is an index without an image: name another tag" % where)
-        attached = []
-        if len(images) == len(children):
-            attached = [self._parsed(reference, child, where) for child in index.manifests if child.attestation]
+        if len(wanted) < len(children):
+            return bundle.Member(reference.tagged, tuple(images), index)
+        attached += [self._parsed(reference, child, where) for child in index.manifests if child.attestation]
         return bundle.Member(reference.tagged, tuple(images), index, tuple(attached))
 
     def _parsed(self, reference: Reference, child: Descriptor, where: str) -> Manifest:

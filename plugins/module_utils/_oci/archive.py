@@ -88,14 +88,14 @@ class Archive:
         return digest in self._documents or digest in self._blobs or any(base.holds(digest) for base in self.bases)
 
     def document(self, digest: str) -> t.Optional[bytes]:
-        """A manifest or config of one of the entries, an index above them, or the manifest of an attestation of theirs."""
+        """A manifest or config of one of the entries, an index above them, or the manifest of what is attached to them."""
         return self._documents.get(digest)
 
     def attached(self, index: Index) -> t.Tuple[Manifest, ...]:
-        """The manifests of the attestations that an index names, those of which all is here."""
+        """The manifests of attestations and artifacts that an index names, those of which all is here."""
         found = []
         for child in index.manifests:
-            raw = self._documents.get(child.digest) if child.attestation else None
+            raw = self._documents.get(child.digest) if child.attestation or child.digest in self._artifacts else None
             manifest = _manifest.parse(raw, self.where, child.media_type) if raw else None
             if isinstance(manifest, Manifest) and all(self.holds(blob.digest) for blob in (manifest.config,) + manifest.layers):
                 found.append(manifest)
@@ -172,6 +172,7 @@ class Archive:
             return _Below(tuple(images.values()), tuple(dict.fromkeys(absent for one in below for absent in one.absent)))
         if found.artifact:
             self._artifacts[descriptor.digest] = found.artifact
+            self._attest(raw, descriptor)
             return _Below((), ())
         if not self._files.has(_blob(found.config.digest)):
             if alone:
@@ -196,7 +197,7 @@ class Archive:
         if isinstance(found, Manifest):
             self._documents[descriptor.digest] = raw
             for blob in (found.config,) + found.layers:
-                self._register(blob, "a blob of the attestation %s" % descriptor.digest.short)
+                self._register(blob, "a blob of the artifact %s" % descriptor.digest.short)
 
     def _verified(self, descriptor: Descriptor) -> bytes:
         name = _blob(descriptor.digest)
@@ -323,14 +324,14 @@ class _Draft:
 
 
 def _settled(entries: t.Iterable[Entry]) -> t.Tuple[Entry, ...]:
-    """Entries of the same manifests are one image under several names; a name that several claim is the last one's.
+    """Entries that stand for the same are one image under several names; a name that several claim is the last one's.
 
     So engines read it too. What has lost all its names was replaced, and is left out.
     """
     merged: t.Dict[t.Any, Entry] = {}
     owners: t.Dict[str, t.Any] = {}
     for entry in entries:
-        key = tuple(image.manifest.digest for image in entry.variants) or entry.handles
+        key = tuple(sorted(entry.targets))
         first = merged.get(key, entry)
         names, handles = (tuple(dict.fromkeys(old + new)) for old, new in ((first.names, entry.names), (first.handles, entry.handles)))
         merged[key] = first._replace(names=names, handles=handles)

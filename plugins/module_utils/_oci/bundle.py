@@ -33,8 +33,8 @@ _COMMON = Platform("linux", "amd64")
 class Member(t.NamedTuple):
     """An image of a bundle under its ``name`` (canonical, with a tag), in each platform that the bundle shall have.
 
-    ``index`` is the one that its source has of it, ``attached`` are the manifests of its attestations; they are kept, to the byte,
-    if the index lists just these and the ``variants``.
+    ``index`` is the one that its source has of it, ``attached`` are the manifests of its attestations and artifacts; they
+    are kept, to the byte, if the index lists just these and the ``variants``.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Member(t.NamedTuple):
 
     @property
     def blobs(self) -> t.List[t.Tuple[Descriptor, str]]:
-        """Layers, and what attestations consist of, each with how messages call it."""
+        """Layers, and what is attached to the image, each with how messages call it."""
         found = []
         for image in self.variants:
             found += [(layer.descriptor, "layer %d of %s" % (number, self.name)) for number, layer in enumerate(image.layers, 1)]
         for manifest in self.attached if self.whole else ():
-            found += [(blob, "an attestation of %s" % self.name) for blob in (manifest.config,) + manifest.layers]
+            found += [(blob, "an attachment of %s" % self.name) for blob in (manifest.config,) + manifest.layers]
         return found
 
     @property

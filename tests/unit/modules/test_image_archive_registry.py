@@ -23,7 +23,7 @@ TOP = layer({"app": bytes(range(256)) * 40}, "gzip")
 NEW = layer({"app": b"new" * 999}, "gzip")
 APP, NEXT = image([BASE, TOP]), image([BASE, NEW])
 ARM = image([layer({"app": b"arm"}, "gzip")], platform="linux/arm64/v8")
-MULTI = index([APP, ARM, attestation(APP)])
+MULTI = index([APP, ARM, attestation(APP), artifact()])
 FORMS = ["oci-archive", "oci-layout", "docker-archive"]
 BLOBS, MANIFESTS = "/v2/.*/blobs/.*", "/v2/.*/manifests/.*"
 

@@ -301,7 +301,7 @@ def test_opens_fifty_images_of_fifty_gigabytes_without_reading_their_layers(tmp_
 def test_skips_artifacts_beside_images(read):
     chart, signature = artifact(names=["chart:1"]), artifact(config_type="application/vnd.oci.image.config.v1+json")
     archive = read(layout([chart, APP, index([APP, signature], names=["signed:1"])]))
-    assert [entry.names for entry in archive.entries] == [APP.names + ("signed:1",)]
+    assert [entry.names for entry in archive.entries] == [APP.names, ("signed:1",)]
     with pytest.raises(ImageNotInArchive, match="^%s in .*archive.tar is no image, but application/vnd.cncf.helm.config" % chart.digest):
         select(archive, [chart.digest])
 
