@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: stowage.oci contributors
+"""From registries to a fleet without a network: the playbooks bundle and preload, whole and differential."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+
+import debs
+import pytest
+from ansible_collections.stowage.oci.tests.unit.images import image, layer, layout, tar, write_layout
+
+BASE = layer({"bin/base": random.Random(1).randbytes(200_000)}, "gzip")
+APP = image([BASE, layer({"app": b"1"}, "gzip")], config={"Cmd": ["/app"]})
+NEXT = image([BASE, layer({"app": b"2"}, "gzip")], config={"Cmd": ["/app"]})
+BUNDLE, LOAD = "Have a bundle of exactly these images", "Load what this host lacks"
+STATES = (("--check", "--diff"), ("--diff",), ("--check", "--diff"), ("--diff",))
+
+
+@pytest.fixture
+def offer(registry, tmp_path):
+    """Gives `offer(name, image)`, which pushes an image with skopeo; the reference."""
+    debs.ensure(["skopeo"])
+
+    def push(name, made):
+        folder = write_layout(tmp_path / f"push-{made.digest[7:19]}", [made])
+        target = f"{registry.host}/{name}"
+        command = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", f"oci:{folder}", f"docker://{target}"]
+        subprocess.run(command, check=True)
+        return target
+
+    return push
+
+
+def extra(**variables):
+    return ["-e", json.dumps(variables)]
+
+
+def size(*layers):
+    return sum(len(one.blob) for one in layers)
+
+
+def test_from_a_registry_to_a_fleet(playbook, offer, docker20, podman, tmp_path):
+    """The second bundle holds what the first has not; a host that has the first needs no more, another one needs both."""
+    app = offer("fleet/app:1", APP)
+    first = dict(bundle_images=[app], bundle_path=f"{tmp_path}/first.tar", bundle_plain_http=True)
+    runs = [playbook("stowage.oci.bundle", {"localhost": {}}, *extra(**first), *state).one(task=BUNDLE) for state in STATES]
+    assert [run.status for run in runs] == ["changed", "changed", "ok", "ok"]
+    assert runs[1].result["fetched_bytes"] == size(*APP.layers)
+    assert runs[1].result["images"][0]["digest"] == APP.digest
+
+    hosts = {"old": {"engine_host": docker20.url}}
+    playbook("stowage.oci.preload", hosts, *extra(preload_bundle=str(tmp_path / "first.tar")))
+
+    following = offer("fleet/app:2", NEXT)
+    second = dict(first, bundle_images=[following], bundle_path=f"{tmp_path}/second.tar", bundle_base=[f"{tmp_path}/first.tar"])
+    made = playbook("stowage.oci.bundle", {"localhost": {}}, *extra(**second)).one(task=BUNDLE).result
+    assert made["fetched_bytes"] == size(NEXT.layers[1]) and made["size"] < size(BASE)
+
+    hosts["pod"] = {"engine_host": podman.url}
+    run = playbook("stowage.oci.preload", hosts, *extra(preload_bundle="second.tar"))
+    assert run.one(host="old", task=LOAD).status == "changed"
+    message = " ".join(run.one(host="pod", task=LOAD).result["msg"].split())
+    assert f"lacks layer 1 of {following} ({BASE.digest}), and the host does not have it: name an archive that holds it as base" in message
+
+    runs = [playbook("stowage.oci.preload", hosts, *extra(preload_bundle="second.tar", preload_base=["first.tar"]), *state) for state in STATES]
+    assert [run.one(host="pod", task=LOAD).status for run in runs] == ["changed", "changed", "ok", "ok"]
+    assert [run.one(host="old", task=LOAD).status for run in runs] == ["ok"] * 4
+    for engine in (docker20, podman):
+        assert engine.json("GET", f"/images/{following}/json")["Id"] == NEXT.config_digest
+
+
+def test_a_base_on_the_host_itself(playbook, offer, docker20, tmp_path):
+    app, following = offer("remote/app:1", APP), offer("remote/app:2", NEXT)
+    for name, images, base in (("one.tar", [app], []), ("two.tar", [following], [f"{tmp_path}/one.tar"])):
+        wish = dict(bundle_images=images, bundle_path=f"{tmp_path}/{name}", bundle_base=base, bundle_plain_http=True)
+        playbook("stowage.oci.bundle", {"localhost": {}}, *extra(**wish)).one(task=BUNDLE)
+    task = {"name": LOAD, "stowage.oci.image_load": {"src": "{{ playbook_dir }}/two.tar", "base": ["{{ playbook_dir }}/one.tar"], "remote_src": True}}
+    task["stowage.oci.image_load"]["engine_host"] = docker20.url
+    run = playbook([{"hosts": "all", "gather_facts": False, "tasks": [task]}], {"old": {}})
+    assert run.one(task=LOAD).status == "changed", run.screen
+    assert docker20.json("GET", f"/images/{following}/json")["Id"] == NEXT.config_digest
+
+
+def test_a_bundle_of_what_an_engine_has(playbook, docker20, tmp_path):
+    named = APP._replace(names=("docker.io/library/app:1",))
+    docker20.call("POST", "/images/load", tar(layout([named], docker=True)))
+    wish = dict(bundle_images=["docker.io/library/app:1"], bundle_path=f"{tmp_path}/engine.tar", bundle_source="engine", engine_host=docker20.url)
+    run = playbook("stowage.oci.bundle", {"localhost": {}}, *extra(**wish))
+    assert run.one(task=BUNDLE).result["images"][0]["config_digest"] == APP.config_digest
