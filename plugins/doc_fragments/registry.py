@@ -32,6 +32,15 @@ options:
       - A file with CA certificates (PEM) that a registry's certificate may be signed by, besides the system's and those in
         C(certs.d/HOST[:PORT]/*.crt) below C(/etc/docker), C(/etc/containers), C(~/.config/docker) and C(~/.config/containers).
     type: path
+  client_cert:
+    description:
+      - A file with the certificate (PEM) that a registry with mutual TLS is shown, and with its key unless O(client_key) is given. By default
+        a C(*.cert) with its C(*.key) in the folders C(certs.d/HOST[:PORT]) that O(ca_cert) tells of.
+    type: path
+  client_key:
+    description:
+      - The key (PEM, without a password) of O(client_cert).
+    type: path
   validate_certs:
     description:
       - Whether a registry must prove its name. Without that anyone in between can read credentials and change images.

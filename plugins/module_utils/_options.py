@@ -20,6 +20,8 @@ REGISTRY: t.Dict[str, t.Any] = dict(
     password=dict(type="str", no_log=True),
     auth_file=dict(type="path"),
     ca_cert=dict(type="path"),
+    client_cert=dict(type="path"),
+    client_key=dict(type="path", no_log=False),
     validate_certs=dict(type="bool", default=True),
     plain_http=dict(type="bool", default=False),
     registry_timeout=dict(type="int", default=60),

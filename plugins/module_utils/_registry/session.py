@@ -31,13 +31,16 @@ class Session:
     def __init__(self, options: t.Mapping[str, t.Any], keychain: Keychain, retries: t.Optional[int] = None) -> None:
         self._plain = options["plain_http"]
         retries = options["retries"] if retries is None else retries
-        self.http = Http(options["ca_cert"], options["validate_certs"], options["registry_timeout"], retries)
+        client = (options["client_cert"], options["client_key"]) if options["client_cert"] else None
+        self.http = Http(options["ca_cert"], options["validate_certs"], options["registry_timeout"], retries, client)
         self._auth = Auth(self.http, keychain, self._plain)
 
     def base(self, registry: str) -> str:
         """``https://host[:port]``"""
         host = _HUB_HOST if registry == DOCKER_HUB else registry
-        return "%s://%s" % ("http" if self._plain and registry != DOCKER_HUB else "https", host)
+        origin = "%s://%s" % ("http" if self._plain and registry != DOCKER_HUB else "https", host)
+        self.http.knows_us.add(origin)
+        return origin
 
     def api(self, reference: Reference, path: str) -> str:
         """The URL of something of a repository, such as ``tags/list``."""

@@ -96,8 +96,13 @@ R = t.TypeVar("R", Answer, t.Union[Answer, Stream])
 class Http:
     """Keeps connections to each server; any number of threads may ask at once."""
 
-    def __init__(self, ca_cert: t.Optional[str], verify: bool, timeout: float, retries: int) -> None:
+    def __init__(
+        self, ca_cert: t.Optional[str], verify: bool, timeout: float, retries: int, client: t.Optional[trust.Pair] = None
+    ) -> None:
         self._ca_cert = ca_cert
+        self._client = client
+        self.knows_us: t.Set[str] = set()
+        """The origins to which the ``client`` certificate is shown: others that redirects lead to are none of its business."""
         self._verify = verify
         self._timeout = (min(CONNECT_SECONDS, timeout), timeout)
         self.retries = max(0, retries)
@@ -199,7 +204,8 @@ class Http:
                     # It was asked for: urllib3 need not say so with every request.
                     warnings.filterwarnings("ignore", message="Unverified HTTPS request")
                 scheme, host = origin.split("://")
-                self._adapters[origin] = _adapter(what, trust.context(host, self._ca_cert, self._verify) if scheme == "https" else None)
+                client = self._client if origin in self.knows_us else None
+                self._adapters[origin] = _adapter(what, trust.context(host, self._ca_cert, self._verify, client) if scheme == "https" else None)
             return self._adapters[origin]
 
 
@@ -211,6 +217,9 @@ def _translated(what: str, url: str) -> t.Iterator[None]:
     except requests.exceptions.SSLError as error:
         raise RegistryError(_tls_failure(what, url, error)) from None
     except (requests.exceptions.ConnectionError, requests.exceptions.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        if any(isinstance(link, ssl.SSLError) and "ALERT" in str(link.reason) for link in _chain(error)):
+            # With TLS 1.3 a server refuses a client's certificate only after the handshake.
+            raise RegistryError(_tls_failure(what, url, error)) from None
         raise Broken(_why(error)) from None
     except (requests.exceptions.RequestException, ValueError) as error:
         raise RegistryError("%s: cannot ask %s (%s)" % (what, _origin(url), _why(error))) from None
@@ -278,6 +287,8 @@ def _tls_failure(what: str, url: str, error: BaseException) -> str:
         return "%s: the certificate of %s does not verify (%s): give its CA as ca_cert, or as /etc/docker/certs.d/%s/ca.crt" % (what, host, why, host)
     if getattr(cause, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
         return "%s: %s speaks no TLS: set plain_http if it is meant to be asked without" % (what, host)
+    if "ALERT" in str(getattr(cause, "reason", "")) or isinstance(cause, ssl.SSLEOFError):
+        return "%s: %s refuses TLS with us (%s): if it wants a client's certificate, give client_cert and client_key" % (what, host, cause)
     return "%s: TLS with %s failed (%s)" % (what, host, cause)
 
 

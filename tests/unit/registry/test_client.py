@@ -27,6 +27,7 @@ from ansible_collections.stowage.oci.plugins.module_utils._registry.client impor
 from ansible_collections.stowage.oci.plugins.module_utils._registry.keychain import Keychain
 from ansible_collections.stowage.oci.plugins.module_utils._registry.session import Session
 from ansible_collections.stowage.oci.tests.unit import images
+from ansible_collections.stowage.oci.tests.unit.certificates import Authority
 from ansible_collections.stowage.oci.tests.unit.fakes.registry import SCHEMA1, FakeRegistry
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -45,11 +46,14 @@ def registry():
         yield found
 
 
+OPTIONS = {
+    "username": None, "password": None, "auth_file": None, "ca_cert": None, "client_cert": None, "client_key": None, "validate_certs": True,
+    "plain_http": True, "registry_timeout": 5, "retries": 2,
+}
+
+
 def client(**options):
-    given = dict(
-        {"username": None, "password": None, "auth_file": None, "ca_cert": None, "validate_certs": True},
-        **dict({"plain_http": True, "registry_timeout": 5, "retries": 2}, **options)
-    )
+    given = dict(OPTIONS, **options)
     return Client(Session(given, Keychain.of(given, [])))
 
 
@@ -281,7 +285,7 @@ def test_says_how_tls_failed():
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
         threading.Thread(target=alert, args=(server,), daemon=True).start()
         host = "127.0.0.1:%d" % server.getsockname()[1]
-        with pytest.raises(RegistryError, match="app:1: TLS with %s failed .*alert handshake failure" % host):
+        with pytest.raises(RegistryError, match="app:1: %s refuses TLS with us .*alert handshake failure" % host):
             client(plain_http=False, retries=0).resolve(parse(host + "/app:1"))
 
 
@@ -533,6 +537,57 @@ def test_a_certificate_is_for_its_names_alone(secure, certificate):
 def test_trusts_anyone_if_that_is_asked(secure):
     asking = client(plain_http=False, validate_certs=False, username="ann", password="secret")
     assert asking.resolve(at(secure, "app:1")).digest == APP.digest
+
+
+@pytest.fixture
+def mutual(tmp_path):
+    """A registry with mutual TLS, its authority, and a client's certificate."""
+    ca = Authority(tmp_path / "ca")
+    server = ca.issue("server", "127.0.0.1")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca.cert))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(str(server.cert), str(server.key))
+    with FakeRegistry(tls=context) as found:
+        found.offer("app:1", APP)
+        yield found, str(ca.cert), ca.issue("client")
+
+
+def test_shows_the_client_certificate_that_is_named(mutual):
+    registry, ca, pair = mutual
+    asking = client(plain_http=False, ca_cert=ca, client_cert=str(pair.cert), client_key=str(pair.key))
+    assert asking.resolve(at(registry, "app:1")).digest == APP.digest
+
+
+def test_shows_the_client_certificate_that_the_engines_show(mutual, tmp_path, monkeypatch):
+    registry, ca, pair = mutual
+    monkeypatch.setattr(trust, "FOLDERS", (str(tmp_path),))
+    folder = tmp_path / registry.host
+    folder.mkdir()
+    (folder / "client.cert").write_bytes(pair.cert.read_bytes())
+    (folder / "client.key").write_bytes(pair.key.read_bytes())
+    assert client(plain_http=False, ca_cert=ca).resolve(at(registry, "app:1")).digest == APP.digest
+
+
+def test_says_that_a_client_certificate_is_wanted(mutual):
+    registry, ca, _pair = mutual
+    with pytest.raises(RegistryError, match="app:1: %s refuses TLS with us .*: if it wants a client's certificate, give client_cert" % registry.host):
+        client(plain_http=False, ca_cert=ca).resolve(at(registry, "app:1"))
+
+
+def test_shows_the_client_certificate_to_nobody_else(mutual, registry):
+    other, ca, pair = mutual
+    plain = at(registry, "app:1")
+    registry.answer("GET", "/v2/app/manifests/1", 307, {"Location": "%s/v2/app/manifests/1" % other.url})
+    asking = Session(dict(OPTIONS, plain_http=True, ca_cert=ca, client_cert=str(pair.cert), client_key=str(pair.key)), Keychain.of(OPTIONS, []))
+    with pytest.raises(RegistryError, match="%s refuses TLS with us" % other.host):
+        Client(asking).manifest(plain)
+
+
+def test_a_client_certificate_must_be_one(mutual, tmp_path):
+    registry, ca, _pair = mutual
+    (tmp_path / "empty").write_text("")
+    with pytest.raises(InvalidInput, match="empty: cannot use it as a client's certificate and key in PEM"):
+        client(plain_http=False, ca_cert=ca, client_cert=str(tmp_path / "empty")).resolve(at(registry, "app:1"))
 
 
 def test_says_that_a_registry_speaks_no_tls(registry):
