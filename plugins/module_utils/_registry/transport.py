@@ -217,7 +217,7 @@ def _translated(what: str, url: str) -> t.Iterator[None]:
     except requests.exceptions.SSLError as error:
         raise RegistryError(_tls_failure(what, url, error)) from None
     except (requests.exceptions.ConnectionError, requests.exceptions.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        if any(isinstance(link, ssl.SSLError) and "ALERT" in str(link.reason) for link in _chain(error)):
+        if any(isinstance(link, ssl.SSLError) and "ALERT" in str(link) for link in _chain(error)):
             # With TLS 1.3 a server refuses a client's certificate only after the handshake.
             raise RegistryError(_tls_failure(what, url, error)) from None
         raise Broken(_why(error)) from None
@@ -287,7 +287,7 @@ def _tls_failure(what: str, url: str, error: BaseException) -> str:
         return "%s: the certificate of %s does not verify (%s): give its CA as ca_cert, or as /etc/docker/certs.d/%s/ca.crt" % (what, host, why, host)
     if getattr(cause, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
         return "%s: %s speaks no TLS: set plain_http if it is meant to be asked without" % (what, host)
-    if "ALERT" in str(getattr(cause, "reason", "")) or isinstance(cause, ssl.SSLEOFError):
+    if re.search("ALERT|EOF occurred", str(cause)):
         return "%s: %s refuses TLS with us (%s): if it wants a client's certificate, give client_cert and client_key" % (what, host, cause)
     return "%s: TLS with %s failed (%s)" % (what, host, cause)
 
