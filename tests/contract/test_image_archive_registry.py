@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import os
+import random
 import subprocess
 from pathlib import Path
 
@@ -112,3 +113,23 @@ def test_goes_on_where_it_was_killed(registry: engines.Registry, names: dict[str
     assert result["fetched_bytes"] == len(BASE.blob) - 1000 + len(APP.layers[1].blob)
     assert (tmp_path / "bundle").read_bytes() == (tmp_path / "whole").read_bytes()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("form", ["oci-archive", "oci-layout"])
+def test_a_disk_that_is_too_small(registry: engines.Registry, tmp_path: Path, form: str) -> None:
+    """It is known before anything is fetched, also where the images fit one by one."""
+    made = [image([layer({"data": random.Random(seed).randbytes(3_000_000)})]) for seed in range(3)]
+    for number, one in enumerate(made):
+        push(registry, tmp_path, f"full/{form}-{number}:1", one)
+    where = tmp_path / "disk"
+    where.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", where], check=True)
+    try:
+        wanted = [f"{registry.host}/full/{form}-{number}:1" for number in range(3)]
+        message = fail(image_archive, **wish(where, *wanted, format=form))["msg"]
+        assert message.startswith("fetching and bundling the images needs 18.") and "where 8.4 MB are free" in message
+        assert list(where.iterdir()) == []
+        assert run(image_archive, **wish(where, wanted[0], format=form))["changed"]
+        assert [one.name for one in where.iterdir()] == ["bundle"]
+    finally:
+        subprocess.run(["umount", where], check=True)

@@ -46,10 +46,15 @@ def beside(target: str) -> t.Iterator[t.BinaryIO]:
 
 @contextlib.contextmanager
 def parts(target: str) -> t.Iterator[str]:
-    """A folder beside ``target``, for us alone, that stays if something fails: the next run goes on with what is in it."""
+    """A folder beside ``target``, for us alone. What is in it when something fails stays: the next run goes on with it."""
     folder = _parts(target)
     with _owned(folder):
-        yield folder
+        try:
+            yield folder
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+            raise
         forget(target)
 
 
