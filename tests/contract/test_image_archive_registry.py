@@ -82,6 +82,29 @@ def test_survives_the_way_back(registry: engines.Registry, names: dict[str, str]
         assert "sha256:" + hashlib.sha256(raw.encode()).hexdigest() == item.digest
 
 
+def test_crane_reads_it(registry: engines.Registry, crane_registry: engines.Registry, names: dict[str, str], tmp_path: Path) -> None:
+    """The tar as a docker archive, the folder as a layout; the second registry has what the first had."""
+    run(image_archive, **wish(tmp_path, names["app"]))
+    crane("push", "--insecure", tmp_path / "bundle", f"{crane_registry.host}/tar:1")
+    assert crane("config", "--insecure", f"{crane_registry.host}/tar:1") == APP.config.decode()
+    run(image_archive, **wish(tmp_path, names["multi"], path=str(tmp_path / "folder"), format="oci-layout"))
+    crane("push", "--insecure", "--index", tmp_path / "folder", f"{crane_registry.host}/folder:1")
+    index_of_one = json.loads(crane("manifest", "--insecure", f"{crane_registry.host}/folder:1"))
+    assert [entry["digest"] for entry in index_of_one["manifests"]] == [MULTI.digest]
+
+
+def crane(*args) -> str:
+    done = subprocess.run([debs.crane(), *map(str, args)], capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
+def test_bundles_from_a_second_implementation(crane_registry: engines.Registry, tmp_path: Path) -> None:
+    push(crane_registry, tmp_path, "second/multi:1", MULTI)
+    real, _again = four_times(image_archive, **wish(tmp_path, f"{crane_registry.host}/second/multi:1"))
+    assert real["images"][0]["digest"] == MULTI.digest
+
+
 def test_every_engine_loads_it(names: dict[str, str], engine: engines.Engine, tmp_path: Path) -> None:
     wanted = [names["app"], names["multi"]]
     run(image_archive, **wish(tmp_path, *wanted, platform=["linux/amd64"]))
