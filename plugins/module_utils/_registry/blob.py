@@ -63,7 +63,8 @@ class Blob:
             self._stream = None
 
     def _open(self) -> Stream:
-        headers = {"Range": "bytes=%d-" % self._at} if self._at else {}
+        # To its last byte: crane's registry understands no range without an end.
+        headers = {"Range": "bytes=%d-%d" % (self._at, self._blob.size - 1)} if self._at else {}
         answer = self._session.http.patiently(
             self._reference.spelling, self._url, lambda: self._session.open(self._reference, self._url, pull(self._reference), headers)
         )

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import typing as t
+import urllib.parse
 
 from .._errors import NotInRegistry, RegistryError
 from .._oci.reference import DOCKER_HUB, Reference
 from .auth import Auth, reason
 from .keychain import Keychain
-from .transport import Answer, Body, Http, Stream
+from .limits import limited
+from .transport import Answer, Body, Http, Stream, same_server
 
 _HUB_HOST = "registry-1.docker.io"
 
@@ -73,29 +75,38 @@ class Session:
     def _known(
         self, reference: Reference, scopes: t.Tuple[str, ...], headers: t.Optional[t.Mapping[str, str]], attempt: t.Callable[[t.Dict[str, str]], A]
     ) -> A:
-        """An attempt with what the registry wants to see, and after a challenge another one."""
+        """An attempt with what the registry wants to see, and after a challenge another one.
+
+        Where a redirect led is no registry: its challenge, which could name a token server of its own, is not answered.
+        """
         shown = self._auth.header(reference, scopes)
         answer = attempt(dict(headers or {}, **shown))
-        if answer.status == 401:
+        if answer.status == 401 and self._own(reference, answer):
             better = self._auth.challenged(reference, scopes, shown, answer.headers.get("WWW-Authenticate", ""))
             if better:
                 answer = attempt(dict(headers or {}, **better))
         return answer
 
+    def _own(self, reference: Reference, answer: t.Union[Answer, Stream]) -> bool:
+        """Whether it is the registry itself that answers."""
+        return isinstance(answer, Stream) or same_server(answer.url, self.base(reference.registry))
+
     def judge(self, reference: Reference, answer: Answer) -> None:
         """Raise what a status of 400 or more means."""
         if answer.status < 400:
             return
+        spelling, registry, why = reference.spelling, reference.registry, reason(answer)
+        if answer.status in (401, 403) and not self._own(reference, answer):
+            raise RegistryError(
+                "%s: %s sends us on to %s, which refuses (%s): look at the registry's storage, and at the clocks of both"
+                % (spelling, registry, urllib.parse.urlsplit(answer.url).netloc, why)
+            )
         if answer.status in (401, 403):
             raise self._auth.denied(reference, answer)
-        spelling, registry, why = reference.spelling, reference.registry, reason(answer)
         if answer.status == 404:
             raise NotInRegistry("%s: %s has no such image (%s): look at its repository and tag" % (spelling, registry, why))
         if answer.status == 429:
-            when = "later" if answer.retry_after is None else "in %d seconds" % answer.retry_after
-            raise RegistryError(
-                "%s: %s takes no more requests for now (%s): try again %s; logging in often raises the limit" % (spelling, registry, why, when)
-            )
+            raise limited(spelling, registry, answer)
         if answer.status == 400 and answer.url.startswith("http://"):
             raise RegistryError("%s: %s refuses to be asked without TLS (%s): leave plain_http away if it speaks TLS" % (spelling, registry, why))
         raise RegistryError("%s: %s failed (%s): look at its log, or try again later" % (spelling, registry, why))

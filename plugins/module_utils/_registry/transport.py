@@ -33,6 +33,7 @@ _TRANSIENT = (429, 500, 502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
 _POOL = 64
+_PORTS = {"http": 80, "https": 443}
 
 
 class Answer(t.NamedTuple):
@@ -171,7 +172,7 @@ class Http:
                 _read(what, response)
                 location = response.headers["Location"]
             target = self.joined(what, url, location)
-            if _origin(target) != _origin(url):
+            if not same_server(target, url):
                 headers.pop("Authorization", None)
             url = target
         raise RegistryError("%s: %s redirects more than %d times" % (what, _origin(url), _MOST_REDIRECTS))
@@ -317,6 +318,16 @@ def _scheme(url: str) -> str:
 def _origin(url: str) -> str:
     """Scheme, host and port: what may be said of an URL in a message, and what a credential is for."""
     return _scheme(url) + urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
+
+
+def same_server(one: str, other: str) -> bool:
+    """Whether two URLs are of the same scheme, host and port, however they are written."""
+
+    def parts(url: str) -> t.Tuple[str, t.Optional[str], t.Optional[int]]:
+        split = urllib.parse.urlsplit(url)
+        return split.scheme, split.hostname, split.port or _PORTS.get(split.scheme)
+
+    return parts(one) == parts(other)
 
 
 def _loopback(url: str) -> bool:
