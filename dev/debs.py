@@ -16,7 +16,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, Mapping
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stowage.oci"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -87,20 +87,34 @@ def docker(major: int) -> Path:
     Fetched once into the cache; `usr/bin` and `usr/sbin` below it hold the programs. Unavailable if the suite has another
     major version by now, or cannot be reached.
     """
+    return _unpacked({"docker": "docker.io", "containerd": "containerd"}, ["docker-cli", "docker-buildx"], f"{major}.")
+
+
+def crane() -> Path:
+    """The program crane, from Debian's unstable suite, fetched once into the cache; Unavailable if it cannot be reached."""
+    return _unpacked({"crane": "crane"}) / "usr/bin/crane"
+
+
+def _unpacked(named: Mapping[str, str], more: Iterable[str] = (), version: str = "") -> Path:
+    """The folder NAME-VERSION_NAME-VERSION of the cache with packages of the unstable suite, those of `named` (name -> package)
+    in its name; the first must have a version that begins so."""
+    first = next(iter(named))
     with lock("debs"):
-        cached = sorted(CACHE.glob(f"debs/docker-{major}.*"))
-        return cached[-1] if cached else _fetch_docker(major)
+        cached = sorted(CACHE.glob(f"debs/{first}-{version or '[0-9]'}*"))
+        return cached[-1] if cached else _fetch(named, more, version)
 
 
-def _fetch_docker(major: int) -> Path:
+def _fetch(named: Mapping[str, str], more: Iterable[str], version: str) -> Path:
     with TemporaryDirectory(dir=CACHE) as folder:
         apt = Suite(Path(folder), "unstable")
-        version = apt.version("docker.io")
-        if not version.startswith(f"{major}."):
-            raise Unavailable(f"Debian unstable has Docker {version}, no longer {major}; put an older tree at {CACHE}/debs/docker-{major}.x")
+        found = {name: apt.version(package) for name, package in named.items()}
+        first = next(iter(found))
+        if not found[first].startswith(version):
+            tree = f"{CACHE}/debs/{first}-{version}x"
+            raise Unavailable(f"Debian unstable has {first} {found[first]}, no longer {version}x; put an older tree at {tree}")
         tree = Path(folder) / "tree"
-        apt.unpack(["docker.io", "docker-cli", "docker-buildx", "containerd"], tree)
-        target = CACHE / "debs" / f"docker-{version}_containerd-{apt.version('containerd')}"
+        apt.unpack([*named.values(), *more], tree)
+        target = CACHE / "debs" / "_".join(f"{name}-{version}" for name, version in found.items())
         target.parent.mkdir(exist_ok=True)
         return tree.rename(target)
 

@@ -90,6 +90,15 @@ class TLS(NamedTuple):
     key: Path
 
 
+class Tokens(NamedTuple):
+    """Whose Bearer tokens a registry takes: the token server's address, what both call themselves, and the PEM file of its CA."""
+
+    realm: str
+    service: str
+    issuer: str
+    bundle: Path
+
+
 class StartError(Exception):
     """A server did not come up, or is not the one that was asked for. The text ends with the end of its log."""
 
@@ -268,12 +277,13 @@ class Engine:
 
 @dataclass
 class Registry:
-    """A running docker-registry that keeps its blobs below `root`. `host` is what image names begin with."""
+    """A running registry that keeps its blobs in the folder `blobs`. `host` is what image names begin with."""
 
     root: Path
     host: str
     url: str
     process: Process
+    blobs: Path
 
     @property
     def pid(self) -> int:
@@ -307,34 +317,58 @@ def start(kind: str, root: Path, *, tcp_port: int | None = None, tls: TLS | None
 
 
 @contextmanager
-def registry(root: Path, *, port: int = 0, tls: TLS | None = None, htpasswd: Mapping[str, str] | None = None) -> Iterator[Registry]:
-    """Run Debian's docker-registry below the folder `root`, with deletion enabled, on a port of 127.0.0.1 (0: a free one).
+def registry(
+    root: Path,
+    *,
+    port: int = 0,
+    tls: TLS | None = None,
+    htpasswd: Mapping[str, str] | None = None,
+    tokens: Tokens | None = None,
+    delete: bool = True,
+    read_only: bool = False,
+    blobs: Path | None = None,
+) -> Iterator[Registry]:
+    """Run Debian's docker-registry below the folder `root` on a port of 127.0.0.1 (0: a free one).
 
-    `htpasswd`: user name -> password; without it everybody may read and write.
+    `htpasswd`: user name -> password, asked for with Basic; `tokens`: asked for with Bearer; without both everybody may read
+    and write. `delete` and `read_only`: what it allows. `blobs`: the folder of another registry, whose images it has too.
     """
     debs.ensure(["docker-registry"])
     with _folder(root) as root:
         host = f"127.0.0.1:{port or free_port()}"
+        blobs = blobs or root / "blobs"
         http_options: dict[str, Any] = {"addr": host, "secret": secrets.token_hex()}
-        config = {
-            "version": 0.1,
-            "log": {"level": "info"},
-            "storage": {"filesystem": {"rootdirectory": str(root / "blobs")}, "delete": {"enabled": True}},
-            "http": http_options,
+        storage = {
+            "filesystem": {"rootdirectory": str(blobs)},
+            "delete": {"enabled": delete},
+            "maintenance": {"readonly": {"enabled": read_only}},
         }
+        config: dict[str, Any] = {"version": 0.1, "log": {"level": "info"}, "storage": storage, "http": http_options}
         if tls:
             http_options["tls"] = {"certificate": str(tls.cert), "key": str(tls.key)}
         if htpasswd:
             (root / "htpasswd").write_text("".join(f"{user}:{bcrypt(password)}\n" for user, password in htpasswd.items()))
             config["auth"] = {"htpasswd": {"realm": "stowage", "path": str(root / "htpasswd")}}
+        if tokens:
+            given = {"realm": tokens.realm, "service": tokens.service, "issuer": tokens.issuer, "rootcertbundle": str(tokens.bundle)}
+            config["auth"] = {"token": given}
         (root / "config.yml").write_text(json.dumps(config))
         command = [_program("docker-registry"), "serve", str(root / "config.yml")]
-        process = Process("docker-registry", root, command, _environ(root), lambda: _serves(host, tls))
-        try:
-            process.start()
-            yield Registry(root, host, f"{'https' if tls else 'http'}://{host}", process)
-        finally:
-            process.kill()
+        with _serving("docker-registry", root, command, host, tls) as process:
+            yield Registry(root, host, f"{'https' if tls else 'http'}://{host}", process, blobs)
+
+
+@contextmanager
+def crane_registry(root: Path, *, port: int = 0) -> Iterator[Registry]:
+    """Run `crane registry serve`, another maker's registry, below the folder `root` on a port of 127.0.0.1 (0: a free one)."""
+    crane = debs.crane()
+    with _folder(root) as root:
+        host = f"127.0.0.1:{port or free_port()}"
+        blobs = root / "blobs"
+        blobs.mkdir()
+        command = [str(crane), "registry", "serve", "--address", host, "--disk", str(blobs)]
+        with _serving("crane registry", root, command, host) as process:
+            yield Registry(root, host, f"http://{host}", process, blobs)
 
 
 def free_port() -> int:
@@ -473,6 +507,16 @@ def _pings(root: Path, tcp: str | None) -> bool:
         return False
     finally:
         connection.close()
+
+
+@contextmanager
+def _serving(name: str, root: Path, command: list[str], host: str, tls: TLS | None = None) -> Iterator[Process]:
+    process = Process(name, root, command, _environ(root), lambda: _serves(host, tls))
+    try:
+        process.start()
+        yield process
+    finally:
+        process.kill()
 
 
 def _serves(host: str, tls: TLS | None) -> bool:
