@@ -22,6 +22,7 @@ from ansible_collections.stowage.oci.plugins.module_utils._engine import probe
 from ansible_collections.stowage.oci.plugins.module_utils._engine.engine import Engine
 from ansible_collections.stowage.oci.plugins.module_utils._engine.transport import Transport
 from ansible_collections.stowage.oci.tests.unit.fakes.engine import FakeEngine
+from ansible_collections.stowage.oci.tests.unit.fakes.registry import FakeRegistry
 from ansible_collections.stowage.oci.tests.unit.images import (
     Made, MadeIndex, attestation, docker_archive, image, index, layer, layout, sha256, tar
 )
@@ -110,7 +111,8 @@ def _subject(request):
         engine.wipe()
         yield Subject(engine.url, store, old, lambda name, made: _pushed(registry.host, f"{kind}/{name}", made))
         return
-    with FakeEngine(store, old) as engine:
+    with FakeEngine(store, old) as engine, FakeRegistry() as taker:
+        engine.daemon.registries["127.0.0.1:5000"] = taker
 
         def offer(name: str, made: Made | MadeIndex) -> str:
             reference = f"127.0.0.1:5000/{kind}/{name}"
@@ -543,6 +545,13 @@ def test_pulling_an_index(subject):
     assert (subject.inspect(f"{name}@{APP.digest}") is None) == (subject.store != "podman")
 
 
+def test_a_platform_of_an_index_is_shown_under_its_own_id(subject):
+    reference = subject.offer("platforms:1", index([image([BASE], platform="linux/arm64"), APP]))
+    subject.call("POST", "/images/create", fromImage=reference.rpartition(":")[0], tag="1")
+    status, document = subject.call("GET", f"/images/{reference}/json", platform='{"os":"linux","architecture":"amd64"}')
+    assert (status, document["Id"], document["Architecture"]) == (200, subject.identity(APP), "amd64")
+
+
 def test_digests_of_two_repositories(subject):
     one, two = subject.offer("two/a:1", APP), subject.offer("two/b:1", index([APP]))
     names = [reference.rpartition(":")[0] for reference in (one, two)]
@@ -639,6 +648,36 @@ def test_a_push_names_the_blobs(subject):
     if subject.store == "containerd":
         assert [one.digest for one in found] == [one.digest for one in APP.layers]
     assert subject.inspect(subject.identity(APP))["RepoTags"] == [subject.inspect("app:1")["RepoTags"][0]]
+
+
+def test_what_a_push_sends(subject):
+    reference = subject.offer("origin:1", index([APP, image([ONE], platform="linux/arm64")]))
+    repository = reference.rpartition(":")[0]
+    if subject.store == "podman":
+        subject.call("POST", "/v4.0.0/libpod/images/pull", reference=reference, policy="always", tlsVerify="false")
+    else:
+        subject.call("POST", "/images/create", fromImage=repository, tag="1")
+    target = repository.replace("origin", "target")
+    subject.call("POST", f"/images/{reference}/tag", repo=target, tag="1")
+    status, said = subject.call("POST", f"/images/{target}/push", tag="1", tlsVerify="false")
+    said = said if isinstance(said, list) else [said]
+    assert status == 200 and not any("error" in message for message in said)
+    digest = next(message["status"].split()[2] for message in said if message.get("status", "").startswith("1: digest: "))
+    noted = {text.partition("@")[2] for text in subject.inspect(f"{target}:1")["RepoDigests"] if target in text}
+    if subject.store == "containerd":
+        assert digest == APP.digest and digest not in noted
+    elif subject.store == "classic":
+        assert digest in noted
+    if subject.store != "podman":
+        descriptor = subject.call("GET", f"/distribution/{target}:1/json")[1]["Descriptor"]
+        assert (descriptor["digest"], ".docker." in descriptor["mediaType"]) == (digest, subject.store == "classic")
+
+
+def test_a_push_of_what_is_not_there(subject):
+    reference = subject.offer("there:1", APP).replace("there", "nowhere")
+    status, said = subject.call("POST", f"/images/{reference.rpartition(':')[0]}/push", tag="1", tlsVerify="false")
+    assert status == (404 if subject.store == "podman" else 200)
+    assert "not known" in said["message"] if subject.store == "podman" else "error" in (said[-1] if isinstance(said, list) else said)
 
 
 def test_export(subject):

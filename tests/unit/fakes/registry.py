@@ -13,6 +13,7 @@ wrong it says before:
 
     registry.answer("HEAD", "/v2/.*", 429, {"Retry-After": "1"}, times=2)
     registry.cut("GET", "/v2/.*/manifests/.*", after=10)
+    registry.drop("PUT", "/v2/.*/uploads/.*", after=10)
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ Headers = t.Mapping[str, str]
 
 
 class Call(t.NamedTuple):
-    """A request as it came; ``path`` is without its query."""
+    """A request as it came, with ``size`` bytes of body; ``path`` is without its query, of which a key given twice has both values."""
 
     method: str
     path: str
     query: t.Dict[str, str]
     headers: Headers
+    size: int = 0
 
 
 class Answer(t.NamedTuple):
@@ -49,22 +51,28 @@ class Answer(t.NamedTuple):
 
 
 class Rule(t.NamedTuple):
-    """The next call of this method whose path is matched whole is answered so, or its answer is cut after so many bytes."""
+    """The next call of this method whose path is matched whole is answered so, or its answer is cut after so many bytes, or of its
+    body so many are read and nothing is answered.
+    """
 
     method: str
     pattern: str
     answer: t.Optional[Answer]
     cut: t.Optional[int]
+    drop: t.Optional[int] = None
 
 
 class FakeRegistry:
     """``calls`` are the requests so far, over so many ``connections``.
 
-    ``realm`` is where bearer tokens are to be had: here, unless a test says otherwise.
+    ``realm`` is where bearer tokens are to be had: here, unless a test says otherwise. Without ``monolithic`` a blob is taken by PATCH
+    alone, without ``mounts`` no other repository's; ``uploads_at`` is put before the path of an upload's Location.
     """
 
     username, password, identity = "ann", "secret", "refresh-me"
     expires_in = 300
+    monolithic = mounts = True
+    uploads_at = ""
 
     def __init__(self, auth: str = "", tls: t.Optional[ssl.SSLContext] = None) -> None:
         self.auth = auth
@@ -72,6 +80,7 @@ class FakeRegistry:
         self.connections = 0
         self._manifests: t.Dict[str, t.Tuple[str, bytes]] = {}
         self._blobs: t.Dict[str, bytes] = {}
+        self._uploads: t.Dict[str, bytes] = {}
         self._tokens: t.Dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._rules: t.List[Rule] = []
@@ -116,6 +125,15 @@ class FakeRegistry:
             self._manifests["%s@%s" % (repository, key)] = (media_type, raw)
         return Digest.of(raw)
 
+    def take(self, repository: str, tag: str, media_type: str, raw: bytes, blobs: t.Mapping[str, bytes]) -> None:
+        """Have what an engine pushes: its blobs, those that are manifests too, and the manifest or index itself."""
+        with self._lock:
+            self._blobs.update(("%s@%s" % (repository, digest), data) for digest, data in blobs.items())
+            for digest, data in blobs.items():
+                if data.startswith(b"{") and "mediaType" in json.loads(data.decode()):
+                    self._manifests["%s@%s" % (repository, digest)] = (json.loads(data.decode())["mediaType"], data)
+            self.put("%s:%s" % (repository, tag), media_type, raw)
+
     def answer(self, method: str, pattern: str, status: int, headers: t.Optional[Headers] = None, body: bytes = b"", times: int = 1) -> None:
         with self._lock:
             self._rules += [Rule(method, pattern, Answer(status, headers or {}, body), None)] * times
@@ -123,6 +141,10 @@ class FakeRegistry:
     def cut(self, method: str, pattern: str, after: int, times: int = 1) -> None:
         with self._lock:
             self._rules += [Rule(method, pattern, None, after)] * times
+
+    def drop(self, method: str, pattern: str, after: int, times: int = 1) -> None:
+        with self._lock:
+            self._rules += [Rule(method, pattern, None, None, after)] * times
 
     def forget_tokens(self) -> None:
         """Let all tokens have ended."""
@@ -137,7 +159,36 @@ class FakeRegistry:
         with self._lock:
             return [call for call in self.calls if call.method == method and re.fullmatch(pattern, call.path)]
 
+    def has_blob(self, repository: str, digest: str) -> bool:
+        return "%s@%s" % (repository, digest) in self._blobs
+
+    def manifest(self, repository: str, key: str) -> bytes:
+        """The bytes behind a tag or digest."""
+        return self._manifests["%s@%s" % (repository, key)][1]
+
+    def digest(self, repository: str, tag: str) -> t.Optional[str]:
+        """What a tag names now, or None."""
+        held = self._manifests.get("%s@%s" % (repository, tag))
+        return Digest.of(held[1]) if held else None
+
     # What it does
+
+    def limit(self, method: str, path: str) -> t.Optional[int]:
+        """After how many bytes of the body this call is dropped."""
+        with self._lock:
+            rule = next((rule for rule in self._rules if rule.method == method and re.fullmatch(rule.pattern, path)), None)
+            if rule is None or rule.drop is None:
+                return None
+            self._rules.remove(rule)
+            return rule.drop
+
+    def dropped(self, call: Call, body: bytes) -> None:
+        """Keep of a broken upload what came of it."""
+        with self._lock:
+            self.calls.append(call)
+            upload = call.path.rpartition("/")[2]
+            if upload in self._uploads:
+                self._uploads[upload] += body
 
     def serve(self, call: Call, body: bytes) -> t.Tuple[Answer, t.Optional[int]]:
         """The answer, and after how many bytes of its body the connection breaks."""
@@ -153,10 +204,16 @@ class FakeRegistry:
     def _route(self, call: Call, body: bytes) -> Answer:
         if call.path == "/token":
             return self._token(call, dict(urllib.parse.parse_qsl(body.decode())))
-        match = re.fullmatch("/v2/(.+)/(manifests|blobs)/([^/]+)", call.path)
-        if not match or call.method not in ("GET", "HEAD"):
+        match = re.fullmatch("/v2/(.+)/(manifests|blobs|blobs/uploads)/([^/]*)", call.path)
+        if not match:
             return Answer(404, {"Content-Type": "text/plain; charset=utf-8"}, b"404 page not found\n")
         repository, kind, name = match.groups()
+        if kind == "blobs/uploads":
+            return self._challenge(call, "repository:%s:pull,push" % repository) or self._upload(call, repository, name, body)
+        if call.method == "PUT":
+            return self._challenge(call, "repository:%s:pull,push" % repository) or self._put(call, repository, name, body)
+        if call.method == "DELETE":
+            return self._challenge(call, "repository:%s:delete" % repository) or self._delete(repository, name)
         return self._challenge(call, "repository:%s:pull" % repository) or getattr(self, "_%s_at" % kind)(call, "%s@%s" % (repository, name))
 
     # Who may
@@ -167,7 +224,7 @@ class FakeRegistry:
             return None if self._known(shown) else _error(401, "UNAUTHORIZED", "authentication required", 'Basic realm="fleet"')
         if self.auth == "bearer":
             granted = self._tokens.get(shown[len("Bearer "):]) if shown.startswith("Bearer ") else None
-            if granted != scope:
+            if not _grants(granted or "", scope):
                 error = "" if not shown else ',error="insufficient_scope"' if granted is not None else ',error="invalid_token"'
                 challenge = 'Bearer realm="%s",service="fleet",scope="%s"%s' % (self.realm, scope, error)
                 return _error(401, "UNAUTHORIZED", "authentication required", challenge)
@@ -210,8 +267,76 @@ class FakeRegistry:
             return _error(404, "BLOB_UNKNOWN", "blob unknown to registry")
         return _content("application/octet-stream", self._blobs[key])
 
+    # What is put there
+
+    def _upload(self, call: Call, repository: str, name: str, body: bytes) -> Answer:
+        if call.method == "POST":
+            mounted = "%s@%s" % (call.query.get("from"), call.query.get("mount"))
+            if self.mounts and mounted in self._blobs and self._may_pull(call, call.query["from"]):
+                return self._stored(repository, call.query["mount"], self._blobs[mounted])
+            name = "upload-%d" % next(self._numbers)
+            self._uploads[name] = b""
+            return self._under_way(repository, name, 202)
+        if name not in self._uploads:
+            return _error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+        if call.method == "GET":
+            return self._under_way(repository, name, 204)
+        if call.method == "PATCH":
+            start = call.headers.get("Content-Range", "0-").partition("-")[0]
+            if int(start) != len(self._uploads[name]):
+                return Answer(416)
+            self._uploads[name] += body
+            return self._under_way(repository, name, 202)
+        if body and not self.monolithic:
+            return _error(405, "UNSUPPORTED", "The operation is unsupported.")
+        data = self._uploads.pop(name) + body
+        if Digest.of(data) != call.query["digest"]:
+            return _error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+        return self._stored(repository, call.query["digest"], data)
+
+    def _under_way(self, repository: str, name: str, status: int) -> Answer:
+        location = "%s/v2/%s/blobs/uploads/%s?_state=x%%3D" % (self.uploads_at, repository, name)
+        return Answer(status, {"Location": location, "Range": "0-%d" % max(0, len(self._uploads[name]) - 1)})
+
+    def _stored(self, repository: str, digest: str, data: bytes) -> Answer:
+        self._blobs["%s@%s" % (repository, digest)] = data
+        return Answer(201, {"Location": "/v2/%s/blobs/%s" % (repository, digest), "Docker-Content-Digest": digest})
+
+    def _may_pull(self, call: Call, repository: str) -> bool:
+        token = call.headers.get("Authorization", "")[len("Bearer "):]
+        return self.auth != "bearer" or _grants(self._tokens.get(token, ""), "repository:%s:pull" % repository)
+
+    def _put(self, call: Call, repository: str, name: str, body: bytes) -> Answer:
+        document = json.loads(body.decode())
+        blobs = [document["config"]] + document["layers"] if "layers" in document else []
+        lacking = [one["digest"] for one in blobs if "%s@%s" % (repository, one["digest"]) not in self._blobs]
+        lacking += [one["digest"] for one in document.get("manifests", ()) if "%s@%s" % (repository, one["digest"]) not in self._manifests]
+        if lacking:
+            return _error(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
+        digest = Digest.of(body)
+        if ":" in name and name != digest:
+            return _error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+        for key in (name, digest):
+            self._manifests["%s@%s" % (repository, key)] = (call.headers["Content-Type"], body)
+        return Answer(201, {"Docker-Content-Digest": digest})
+
+    def _delete(self, repository: str, name: str) -> Answer:
+        if ":" not in name:
+            return _error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+        found = [key for key, (_type, raw) in self._manifests.items() if key.startswith(repository + "@") and Digest.of(raw) == name]
+        for key in found:
+            del self._manifests[key]
+        return Answer(202) if found else _error(404, "MANIFEST_UNKNOWN", "manifest unknown")
+
 
 SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+
+
+def _grants(granted: str, scope: str) -> bool:
+    """Whether one of a token's scopes covers this one."""
+    what, _colon, actions = scope.rpartition(":")
+    pairs = [one.rpartition(":") for one in granted.split()]
+    return any(have == what and set(actions.split(",")) <= set(may.split(",")) for have, _colon, may in pairs)
 
 
 def _content(media_type: str, body: bytes) -> Answer:
@@ -251,9 +376,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         parts = urllib.parse.urlsplit(self.path)
-        query = dict(urllib.parse.parse_qsl(parts.query))
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        answer, cut = t.cast(_Server, self.server).registry.serve(Call(self.command, parts.path, query, self.headers), body)
+        query: t.Dict[str, str] = {}
+        for key, value in urllib.parse.parse_qsl(parts.query):
+            query[key] = "%s %s" % (query[key], value) if key in query else value
+        registry = t.cast(_Server, self.server).registry
+        limit = registry.limit(self.command, parts.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length if limit is None else min(length, limit))
+        call = Call(self.command, parts.path, query, self.headers, len(body))
+        if limit is not None:
+            self.close_connection = True
+            return registry.dropped(call, body)
+        answer, cut = registry.serve(call, body)
         self.send_response_only(answer.status)
         self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
         for name, value in dict({"Content-Length": str(len(answer.body))}, **answer.headers).items():
@@ -262,4 +396,4 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"" if self.command == "HEAD" else answer.body[:cut])
         self.close_connection = self.close_connection or cut is not None
 
-    do_GET = do_HEAD = do_POST = _serve
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
