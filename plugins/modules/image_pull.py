@@ -58,6 +58,8 @@ options:
     choices: [digest, missing]
     default: digest
 notes:
+  - All questions are asked before the first image is pulled, for more images at once than O(parallel) says. An image that is as it shall be
+    costs a look at the host and one question.
   - Docker engines ask registries themselves, with their own mirrors, CAs, proxies and insecure registries; only a username and
     password, or the credentials of the user that runs the module, are handed to them.
     O(ca_cert), O(validate_certs), O(plain_http), O(registry_timeout) and O(retries) count where the module asks a registry itself.
@@ -148,10 +150,10 @@ import typing as t
 
 from ..module_utils._engine.discover import connect
 from ..module_utils._engine.engine import PODMAN
-from ..module_utils._errors import InvalidReference
+from ..module_utils._flow.asking import all_at_once
 from ..module_utils._flow.pull import Puller
 from ..module_utils._module import Result, run, side_by_side
-from ..module_utils._oci.reference import parse
+from ..module_utils._oci.reference import registries
 from ..module_utils._options import ENGINE, PARALLEL, REGISTRY
 from ..module_utils._plan.pull import DIGEST, MISSING
 from ..module_utils._registry.keychain import Keychain
@@ -162,18 +164,8 @@ def body(params: t.Dict[str, t.Any], check_mode: bool) -> Result:
     engine = connect(params)
     keychain = Keychain.of(params, registries(texts), podman=engine.store == PODMAN)
     puller = Puller(engine, keychain, params, check_mode)
-    return side_by_side(lambda text: puller(parse(text)), texts, params["parallel"])
-
-
-def registries(texts: t.Iterable[str]) -> t.Set[str]:
-    """Those that the references name; a malformed one is reported where its image is."""
-    found = set()
-    for text in texts:
-        try:
-            found.add(parse(text).registry)
-        except InvalidReference:
-            continue
-    return found
+    asked = all_at_once(puller.ask, texts)
+    return side_by_side(lambda text: puller(asked[text].result()), texts, params["parallel"])
 
 
 def main() -> None:

@@ -266,3 +266,22 @@ def test_asks_over_tls(engine, secure):
     if engine.store == "podman":
         refused(f"the certificate of {registry.host} does not verify .*: give its CA as ca_cert", engine, name, plain_http=False)
         assert pull(engine, name, plain_http=False, ca_cert=str(cert))[0]["reason"] == "same_digest"
+        publish(registry, name.partition("/")[2], NEW)
+        known = params(engine, name, plain_http=False, ca_cert=str(cert))
+        message = fail(image_pull, **known)["msg"]
+        assert message.endswith(f": give the engine its CA, as /etc/containers/certs.d/{registry.host}/ca.crt"), message
+
+
+def test_says_that_a_registry_over_tls_has_no_such_image(engine, secure):
+    """Docker 28 asks a registry that it takes for insecure again without TLS, and tells only what came of that."""
+    registry, cert = secure
+    trust = {"validate_certs": False} if engine.store == "podman" else {"ca_cert": str(cert)}
+    refused(f"tls-none:1: {registry.host} has no such image", engine, f"{registry.host}/pull/tls-none:1", plain_http=False, **trust)
+
+
+def test_podman_tells_the_digest_as_which_an_image_came(podman, registry):
+    name = f"{registry.host}/pull/came:1"
+    for item in (MULTI, index([ARM, NEW])):
+        digest = publish(registry, name.partition("/")[2], item)
+        pull(podman, name)
+        assert pull(podman, name, policy="missing")[0]["digest"] == digest

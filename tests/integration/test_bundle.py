@@ -55,7 +55,7 @@ def test_from_a_registry_to_a_fleet(playbook, offer, docker20, podman, tmp_path)
     playbook("stowage.oci.preload", hosts, *extra(preload_bundle=str(tmp_path / "first.tar")))
 
     following = offer("fleet/app:2", NEXT)
-    second = dict(first, bundle_images=[following], bundle_path=f"{tmp_path}/second.tar", bundle_base=[f"{tmp_path}/first.tar"])
+    second = {**first, "bundle_images": [following], "bundle_path": f"{tmp_path}/second.tar", "bundle_base": [f"{tmp_path}/first.tar"]}
     made = playbook("stowage.oci.bundle", {"localhost": {}}, *extra(**second)).one(task=BUNDLE).result
     assert made["fetched_bytes"] == size(NEXT.layers[1]) and made["size"] < size(BASE)
 

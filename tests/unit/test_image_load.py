@@ -912,9 +912,8 @@ def test_a_damaged_archive_on_the_host_fails_for_the_image_that_it_damages(engin
 def test_a_layer_that_is_nowhere_is_named(engine, tmp_path):
     src = written(tmp_path, APP, OTHER, without=[APP.layers[1].digest])
     result = fail(image_load, src=str(src), remote_src=True, engine_host=engine.url, staging_dir=str(tmp_path))
-    assert result["msg"] == "%s lacks layer 2 of %s (%s), and the host does not have it: name an archive that holds it as base, or bring one with all layers" % (
-        src, NAME, APP.layers[1].digest,
-    )
+    message = "%s lacks layer 2 of %s (%s), and the host does not have it: name an archive that holds it as base, or bring one with all layers"
+    assert result["msg"] == message % (src, NAME, APP.layers[1].digest)
     is_right(engine, OTHER, OTHER_NAME)
 
 

@@ -12,9 +12,10 @@ import threading
 import typing as t
 import urllib.parse
 
-from .._errors import EngineError, NotInRegistry, RegistryDenied
+from .._errors import EngineError
 from .._oci import platform as _platform
 from .._oci.reference import Reference
+from . import refusals
 from .transport import Response, Transport
 
 CLASSIC, CONTAINERD, PODMAN = "classic", "containerd", "podman"
@@ -141,7 +142,7 @@ class Engine:
         with self.transport.request("GET", "/distribution/%s/json" % _quoted(str(reference)), headers=headers) as answer:
             if answer.status < 400:
                 return answer.json()
-            raise self._registry_error(reference, answer.status, answer.reason())
+            raise refusals.of_asking(self.url, self.store == PODMAN, reference, answer.status, answer.reason())
 
     def pull(self, reference: Reference, platform: t.Optional[str] = None, auth: t.Optional[str] = None, tls_verify: bool = True) -> None:
         """Pull, and say only what failed; whether it worked is what inspect says afterwards.
@@ -163,24 +164,31 @@ class Engine:
                 query["platform"] = platform
         with self.transport.request("POST", path, query, headers) as answer:
             if answer.status >= 400:
-                raise self._registry_error(reference, answer.status, answer.reason())
+                raise refusals.of_asking(self.url, self.store == PODMAN, reference, answer.status, answer.reason())
             for message in answer.messages():
                 if message.get("error"):
-                    raise self._registry_error(reference, 0, str(message["error"]))
+                    raise refusals.of_asking(self.url, self.store == PODMAN, reference, 0, str(message["error"]))
 
-    def push(self, reference: Reference, platform: t.Optional[_platform.Platform] = None, auth: t.Optional[str] = None) -> None:
-        """Push a name that the host has; raises RegistryDenied or EngineError."""
+    def push(
+        self, reference: Reference, platform: t.Optional[_platform.Platform] = None, auth: t.Optional[str] = None, tls_verify: bool = True
+    ) -> None:
+        """Push a name that the host has, and say only what failed; what came of it is for the registry to say.
+
+        ``platform`` counts on Docker 28 and later, ``tls_verify`` with Podman. Raises NotInRegistry, RegistryDenied or EngineError.
+        """
         query: t.Dict[str, t.Any] = {"tag": reference.tag}
-        if platform and self.api >= (1, 46):
+        if self.store == PODMAN:
+            query["tlsVerify"] = "true" if tls_verify else "false"
+        elif platform and self.api >= (1, 46):
             query["platform"] = _platform_query(platform)
-        # Docker before 28 refuses a push that has no such header at all.
-        headers = {"X-Registry-Auth": auth or "e30="}
+        # Docker before 28 refuses a push that has no such header at all; to Podman it would say that there is no login.
+        headers = {} if self.store == PODMAN and not auth else {"X-Registry-Auth": auth or "e30="}
         with self.transport.request("POST", "/images/%s/push" % _quoted(reference.name), query, headers) as answer:
             if answer.status >= 400:
-                raise self._registry_error(reference, answer.status, answer.reason())
+                raise refusals.of_pushing(self.url, self.store == PODMAN, reference, answer.reason())
             for message in answer.messages():
                 if message.get("error"):
-                    raise self._registry_error(reference, 0, str(message["error"]))
+                    raise refusals.of_pushing(self.url, self.store == PODMAN, reference, str(message["error"]))
 
     # Plumbing
 
@@ -196,19 +204,6 @@ class Engine:
             return answer
         with answer:
             raise EngineError("the engine at %s refused (HTTP %d): %s" % (self.url, answer.status, answer.reason()))
-
-    def _registry_error(self, reference: Reference, status: int, reason: str) -> Exception:
-        low = reason.lower()
-        if status == 404 or "manifest unknown" in low or "not found" in low and "manifest" in low or "name unknown" in low:
-            return NotInRegistry("%s: %s has no such image (%s): look at its repository and tag" % (reference.spelling, reference.registry, reason))
-        if status == 401 or any(word in low for word in ("unauthorized", "no basic auth credentials", "authentication required", "denied")):
-            return RegistryDenied(
-                "%s: %s wants other credentials (%s): give username and password, or log in on the host" % (reference.spelling, reference.registry, reason)
-            )
-        return EngineError(
-            "%s: the engine at %s could not have it from %s (%s): see whether that registry runs, and the engine's log"
-            % (reference.spelling, self.url, reference.registry, reason)
-        )
 
 
 def _quoted(name: str) -> str:

@@ -10,7 +10,7 @@ import os
 import threading
 import typing as t
 
-from .._errors import ArchiveError, InvalidInput, RegistryError, shown
+from .._errors import ArchiveError, RegistryError, shown
 from .._oci import bundle, place
 from .._oci import image as _image
 from .._oci import manifest as _manifest

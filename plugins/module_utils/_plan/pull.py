@@ -26,6 +26,14 @@ class Wish(t.NamedTuple):
     host: Platform
 
 
+class Content(t.NamedTuple):
+    """The config of the registry's image for the wanted platform; only its digest is always known."""
+
+    config_digest: Digest
+    fingerprint: t.Optional[str] = None
+    platform: t.Optional[Platform] = None
+
+
 class Local(t.NamedTuple):
     """What the reference names on the host.
 
@@ -49,6 +57,10 @@ class Local(t.NamedTuple):
             return False
         return self.platform == other.platform or not other.complete
 
+    def has(self, content: Content) -> bool:
+        """Whether it is the image that has this config."""
+        return self.config_digest == content.config_digest or self.fingerprint == content.fingerprint
+
 
 class Remote(t.NamedTuple):
     """What the reference names in the registry; ``platforms`` of an index, where they are known without asking again."""
@@ -59,14 +71,6 @@ class Remote(t.NamedTuple):
     @property
     def index(self) -> bool:
         return self.descriptor.media_type in INDEXES
-
-
-class Content(t.NamedTuple):
-    """The config of the registry's image for the wanted platform; only its digest is always known."""
-
-    config_digest: Digest
-    fingerprint: t.Optional[str] = None
-    platform: t.Optional[Platform] = None
 
 
 class Keep(t.NamedTuple):
@@ -112,7 +116,7 @@ def decide(wish: Wish, local: t.Optional[Local], remote: Remote, content: t.Opti
         return Pull("other_platform")
     if remote.descriptor.digest in local.digests:
         return Keep("same_digest")
-    if not wish.reference.digest and content and (local.config_digest == content.config_digest or local.fingerprint == content.fingerprint):
+    if not wish.reference.digest and content and local.has(content):
         return Keep("same_content")
     return Pull("other_digest")
 

@@ -49,13 +49,24 @@ class Client:
         answer = self._get(reference, _manifests(reference), reference.digest)
         return answer.body, _media_type(answer)
 
+    def image(self, reference: Reference, platform: Platform) -> Manifest:
+        """The image itself, or the one that serves ``platform`` best if the reference names an index."""
+        parsed = self._parsed(reference)
+        if isinstance(parsed, Index):
+            parsed = self._parsed(reference._replace(tag=None, digest=_child(parsed, platform, _where(reference)).digest))
+        if isinstance(parsed, Index):
+            raise ArchiveError("%s is an index of indexes, which no engine reads: name one of them by its digest" % _where(reference))
+        if parsed.artifact:
+            raise ArchiveError("%s is no image, but %s" % (_where(reference), shown(parsed.artifact)))
+        return parsed
+
     def config_digest(self, reference: Reference, platform: Platform) -> Digest:
-        """Of the image itself, or of the one that serves ``platform`` best if the reference names an index."""
-        return self._image(reference, platform).config.digest
+        """That of ``image``."""
+        return self.image(reference, platform).config.digest
 
     def config(self, reference: Reference, platform: Platform) -> _image.Config:
         """The config of which config_digest is the digest."""
-        return _image.parse_config(self.raw_config(reference, self._image(reference, platform)), _where(reference))
+        return _image.parse_config(self.raw_config(reference, self.image(reference, platform)), _where(reference))
 
     def raw_config(self, reference: Reference, manifest: Manifest) -> bytes:
         """The bytes of an image's config."""
@@ -69,16 +80,6 @@ class Client:
     def _ask(self, method: str, reference: Reference, path: str) -> Answer:
         accept = {"Accept": _manifest.ACCEPT} if path.startswith("manifests/") else {}
         return self._session.ask(method, reference, self._session.api(reference, path), pull(reference), accept)
-
-    def _image(self, reference: Reference, platform: Platform) -> Manifest:
-        parsed = self._parsed(reference)
-        if isinstance(parsed, Index):
-            parsed = self._parsed(reference._replace(tag=None, digest=_child(parsed, platform, _where(reference)).digest))
-        if isinstance(parsed, Index):
-            raise ArchiveError("%s is an index of indexes, which no engine reads: name one of them by its digest" % _where(reference))
-        if parsed.artifact:
-            raise ArchiveError("%s is no image, but %s" % (_where(reference), shown(parsed.artifact)))
-        return parsed
 
     def _parsed(self, reference: Reference) -> t.Union[Manifest, Index]:
         raw, media_type = self.manifest(reference)

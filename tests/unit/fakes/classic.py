@@ -80,12 +80,13 @@ class Classic(Store):
             raise Unreadable("%s overwrite digest %s" % ("Cannot" if self.old else "cannot", sha256(target)))
 
     def pushed(self, record: Record, reference: Reference) -> t.Tuple[bytes, t.Dict[str, bytes]]:
-        image = self._made(record, "gzip", [])
+        """Under a manifest of docker's own types."""
+        image = self._made(record, "gzip", [], docker=True)
         self.point("%s@%s" % (reference.name, image.digest), record)
         return parts(image)
 
-    def _made(self, record: Record, kind: str, names: t.Sequence[str]) -> Made:
-        return made(record.raw_config, [self.layers[chain] for chain in record.chain_ids], kind, names)
+    def _made(self, record: Record, kind: str, names: t.Sequence[str], docker: bool = False) -> Made:
+        return made(record.raw_config, [self.layers[chain] for chain in record.chain_ids], kind, names, docker)
 
     def untag(self, record: Record, name: str) -> t.List[str]:
         """With the last tag of a repository go its digests."""

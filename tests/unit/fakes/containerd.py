@@ -128,6 +128,17 @@ class Containerd(Store):
         document = json.loads(record.manifest.decode())
         return record.manifest, {entry["digest"]: self.content[entry["digest"]] for entry in [document["config"]] + document["layers"]}
 
+    def pushed_whole(self, record: Record, reference: Reference) -> t.Tuple[bytes, t.Dict[str, bytes]]:
+        """Where no platform is asked for: an index, if all that it names is there; else the one image of it that is."""
+        children = [self._child(record, entry["digest"]) for entry in self._children(record)]
+        here = [child for child in children if self.complete(child)]
+        if not children or len(here) < len(children):
+            return self.pushed(here[0] if children else record, reference)
+        blobs = {child.id: self.content[child.id] for child in children}
+        for child in children:
+            blobs.update(self.pushed(child, reference)[1])
+        return self.content[record.id], blobs
+
     def remove(self, text: str, force: bool) -> t.List[t.Dict[str, str]]:
         """A digest of a repository takes all of its tags, and with the last name alone go neither the image of a container nor a
         parent, whatever is said; the rest is Docker's rule.
@@ -190,7 +201,7 @@ class Containerd(Store):
         for entry in self._children(record):
             if architecture and entry["platform"]["architecture"] == architecture:
                 child = self.inspect(self._child(record, entry["digest"]))
-                shown = {key: child[key] for key in ("Created", "Architecture", "Os", "Config", "RootFS") if key in child}
+                shown = {key: child[key] for key in ("Id", "Created", "Architecture", "Os", "Config", "RootFS") if key in child}
                 return dict(self.inspect(record), **shown)
         tags, digests = self._names(record)
         document: Document = {

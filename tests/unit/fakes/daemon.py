@@ -27,7 +27,8 @@ Answer = t.Tuple[int, t.Any]
 class Daemon:
     """``store`` is ``classic``, ``containerd`` or ``podman``; ``old`` makes the classic one Docker 20.10 instead of 28.
 
-    ``remotes`` are the registries that it can reach: media type and bytes of a manifest or index by reference.
+    ``remotes`` are the registries that it can reach: media type and bytes of a manifest or index by reference. What it pushes goes to
+    the ``registries`` of ours, by host, and over HTTP to any other.
     ``credentials`` is the (user, password) without which none of them answers; ``info`` is said instead of its own.
     """
 
@@ -38,6 +39,7 @@ class Daemon:
         self.credentials: t.Optional[t.Tuple[str, str]] = None
         self.remotes: t.Dict[str, t.Tuple[str, bytes]] = {}
         self.remote_blobs: t.Dict[str, bytes] = {}
+        self.registries: t.Dict[str, t.Any] = {}
         self.info: Document = {}
 
     def answer(self, call: Call, body: bytes) -> Answer:
@@ -220,12 +222,29 @@ class Daemon:
         """Outside the lock: whoever serves that registry may ask the engine meanwhile."""
         reference = parse_reference("%s:%s" % (name, call.query.get("tag") or "latest"))
         with self.lock:
-            manifest, blobs = self.store.pushed(self.store.known(str(reference)), reference)
+            record = self.store.find(str(reference))
+            if record is None and self.store.name != "podman":
+                return 200, Stream([_error("An image does not exist locally with the tag: %s" % name)])
+            whole = self.store.name == "containerd" and "platform" not in call.query
+            pushed = self.store.pushed_whole if whole else self.store.pushed
+            manifest, blobs = pushed(self.store.known(str(reference)), reference)
         try:
-            push.push(reference, manifest, blobs, tls_first=self.store.name == "containerd")
-        except OSError as error:
+            self._authorised(call)
+            if reference.registry in self.registries:
+                self._take(reference, manifest, blobs)
+            else:
+                push.push(reference, manifest, blobs, tls_first=self.store.name == "containerd")
+        except (OSError, Refused) as error:
             return 200, Stream([_error(str(error))])
         return 200, Stream([{"status": "%s: digest: %s size: %d" % (reference.tag, sha256(manifest), len(manifest))}])
+
+    def _take(self, reference: t.Any, manifest: bytes, blobs: t.Mapping[str, bytes]) -> None:
+        """A registry of ours has it now."""
+        kind = json.loads(manifest.decode())["mediaType"]
+        self.remote_blobs.update(blobs)
+        for key in (reference.tagged, "%s@%s" % (reference.name, sha256(manifest))):
+            self.remotes[key] = (kind, manifest)
+        self.registries[reference.registry].take(reference.repository, reference.tag, kind, manifest, blobs)
 
     _ROUTES: t.Sequence[t.Tuple[str, str, t.Any]] = (
         ("GET", "/_ping", _ping),

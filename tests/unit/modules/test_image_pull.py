@@ -8,12 +8,14 @@ import base64
 import json
 import re
 import sys
+import threading
 
 import pytest
 
+from ansible_collections.stowage.oci.plugins.module_utils._flow.asking import QUESTIONS
 from ansible_collections.stowage.oci.plugins.modules import image_pull
-from ansible_collections.stowage.oci.tests.unit.fakes.engine import FakeEngine, Stream
-from ansible_collections.stowage.oci.tests.unit.fakes.registry import FakeRegistry
+from ansible_collections.stowage.oci.tests.unit.fakes.engine import Stream
+from ansible_collections.stowage.oci.tests.unit.fakes.site import ASKED, serve
 from ansible_collections.stowage.oci.tests.unit.images import artifact, image, index, layer
 from ansible_collections.stowage.oci.tests.unit.running import fail, four_times, run
 
@@ -25,70 +27,27 @@ NEW = image([BASE, layer({"app": b"2"}, "gzip")], config={"Cmd": ["/app"]})
 ARM = image([BASE], platform="linux/arm64/v8")
 SAME = image(APP.layers, docker=True, config={"Cmd": ["/app"]})
 MULTI = index([APP, ARM])
-ASKED = "/distribution/.*"
-
-
-class Site:
-    """An engine, and a registry that it and the module reach: the engine's own idea of it is the fake's."""
-
-    def __init__(self, engine, registry):
-        self.engine = engine
-        self.registry = registry
-        self.podman = engine.store.name == "podman"
-        self.containerd = engine.store.name == "containerd"
-
-    def name(self, text):
-        return "%s/%s" % (self.registry.host, text)
-
-    def offer(self, text, item):
-        self.engine.offer(self.name(text), item)
-        return self.registry.offer(text, item)
-
-    def params(self, *names, **more):
-        return dict({"images": [self.name(text) for text in names], "engine_host": self.engine.url, "plain_http": True}, **more)
-
-    def identity(self, made, target=None):
-        return (target or made).digest if self.containerd else made.config_digest
-
-    def asked(self):
-        """How often the registry was asked, by whomever."""
-        return self.engine.count("GET", ASKED) + len(self.registry.calls)
-
-    def pulled(self):
-        return self.engine.count("POST", "/images/create") + self.engine.count("POST", "/libpod/images/pull")
-
-
-def serve(store, auth="", old=False):
-    engine, registry = FakeEngine(store, old), FakeRegistry(auth)
-    if auth:
-        engine.demand(registry.username, registry.password)
-    return Site(engine, registry)
-
-
-def close(site):
-    site.engine.close()
-    site.registry.close()
 
 
 @pytest.fixture(name="site", params=["classic", "containerd", "podman"])
 def _site(request):
     site = serve(request.param)
     yield site
-    close(site)
+    site.close()
 
 
 @pytest.fixture(name="docker", params=["classic", "containerd"])
 def _docker(request):
     site = serve(request.param)
     yield site
-    close(site)
+    site.close()
 
 
 @pytest.fixture(name="classic", params=[False, True])
 def _classic(request):
     site = serve("classic", old=request.param)
     yield site
-    close(site)
+    site.close()
 
 
 @pytest.fixture(name="closed", params=["classic", "containerd", "podman"])
@@ -96,7 +55,7 @@ def _closed(request):
     """A registry that wants a password."""
     site = serve(request.param, "basic")
     yield site
-    close(site)
+    site.close()
 
 
 @pytest.fixture
@@ -205,24 +164,81 @@ def test_what_is_not_there_is_pulled_even_then(site):
     assert only(four_times(image_pull, **site.params("app:1", policy="missing"))[0])["reason"] == "present"
 
 
-def test_unchanged_images_cost_one_look_and_one_question_each(docker, bare):
-    names = ["app-%d:1" % number for number in range(20)]
+def held(site, number):
+    """So many images that are on the host as they are in the registry; their names."""
+    names = ["app-%d:1" % one for one in range(number)]
     for text in names:
-        docker.offer(text, APP)
-        docker.engine.pull(docker.name(text))
+        site.offer(text, APP)
+        site.engine.pull(site.name(text))
+    return names
+
+
+def test_unchanged_images_cost_one_look_and_one_question_each(docker, bare):
+    names = held(docker, 50)
     assert not run(image_pull, **docker.params(*names))["changed"]
-    assert docker.engine.count("GET", "/images/.*/json") == 20
-    assert docker.engine.count("GET", ASKED) == 20
-    assert len(docker.engine.calls) == 42 and docker.registry.calls == []
+    assert docker.engine.count("GET", "/images/.*/json") == 50
+    assert docker.engine.count("GET", ASKED) == 50
+    assert len(docker.engine.calls) == 102 and docker.registry.calls == []
 
 
 def test_podman_asks_with_one_head_each():
     site = serve("podman")
-    site.offer("app:1", APP)
+    names = held(site, 50)
+    assert not run(image_pull, **site.params(*names))["changed"]
+    assert [call.method for call in site.registry.calls] == ["HEAD"] * 50
+    assert {call.path for call in site.registry.calls} == {"/v2/app-%d/manifests/1" % number for number in range(50)}
+    assert site.engine.count("GET", "/images/.*/json") == 50 and len(site.engine.calls) == 52
+    site.close()
+
+
+def test_questions_are_asked_side_by_side_however_many_images_are_pulled_so(site):
+    """None is answered before all that may be asked at once have been."""
+    names = held(site, QUESTIONS)
+    barrier = threading.Barrier(QUESTIONS, timeout=30)
+    site.engine.after("GET", ASKED, barrier.wait, times=QUESTIONS)
+    answer = site.registry.serve
+    site.registry.serve = lambda call, body: (barrier.wait(), answer(call, body))[1]
+    assert not run(image_pull, **site.params(*names, parallel=1))["changed"]
+    assert site.asked() == QUESTIONS
+
+
+def test_pulls_no_more_side_by_side_than_is_said(site):
+    names = ["app-%d:1" % number for number in range(6)]
+    for text in names:
+        site.offer(text, APP)
+    barrier, lock, now, most = threading.Barrier(3, timeout=30), threading.Lock(), [0], [0]
+    handle = site.engine.handle
+
+    def counted(call, body):
+        if call.method != "POST":
+            return handle(call, body)
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        barrier.wait()
+        answer = handle(call, body)
+        with lock:
+            now[0] -= 1
+        return answer
+
+    site.engine.handle = counted
+    assert run(image_pull, **site.params(*names, parallel=3))["changed"]
+    assert (most, site.pulled()) == ([3], 6)
+
+
+@pytest.mark.parametrize("item", [MULTI, index([ARM, APP])])
+def test_podman_tells_the_digest_as_which_an_image_came(item):
+    """It has an image of an index under two."""
+    site = serve("podman")
+    site.offer("app:1", item)
     site.engine.pull(site.name("app:1"))
-    assert not run(image_pull, **site.params("app:1"))["changed"]
-    assert [call.method for call in site.registry.calls] == ["HEAD"]
-    close(site)
+    assert only(four_times(image_pull, **site.params("app:1", policy="missing"))[0])["digest"] == item.digest
+    site.offer("app:1", index([APP]))
+    assert only(four_times(image_pull, **site.params("app:1"))[0])["digest"] == item.digest
+    site.offer("app:1", NEW)
+    result, _again = four_times(image_pull, **site.params("app:1"))
+    assert result["diff"]["before"] == side(site, "app:1", item.digest, APP.config_digest)
+    site.close()
 
 
 # The same content
@@ -310,7 +326,7 @@ def test_another_platform_is_pulled_beside_what_is_there(store):
     assert only(again)["reason"] == ("same_digest" if site.podman else "same_content")
     result, _again = four_times(image_pull, **site.params("app:1"))
     assert (only(result)["reason"], only(result)["image_id"]) == ("other_platform", APP.config_digest)
-    close(site)
+    site.close()
 
 
 def test_the_containerd_store_is_asked_for_the_platform():
@@ -324,7 +340,7 @@ def test_the_containerd_store_is_asked_for_the_platform():
     assert (only(result)["reason"], result["changed"]) == ("other_platform", True)
     queries = [json.loads(call.query["platform"]) for call in site.engine.calls if call.path == inspect and call.query]
     assert queries == [{"os": "linux", "architecture": "arm64"}]
-    close(site)
+    site.close()
 
 
 def test_an_old_containerd_store_cannot_tell_its_platforms():
@@ -333,7 +349,7 @@ def test_an_old_containerd_store_cannot_tell_its_platforms():
     message = "platform linux/arm64: the containerd store of the engine at .* does not tell which platforms it has .API 1.41.: use Docker 28"
     refused(message, site.params("app:1", platform="linux/arm64"))
     assert only(run(image_pull, **site.params("app:1", platform="linux/amd64")))["action"] == "pulled"
-    close(site)
+    site.close()
 
 
 def test_the_classic_store_has_one_platform_for_a_digest(classic):
@@ -429,7 +445,7 @@ def test_says_which_python_lacks_requests_where_podman_needs_it(bare):
     site = serve("podman")
     site.offer("app:1", APP)
     refused("needs the Python library requests, and %s has none" % sys.executable, site.params("app:1"))
-    close(site)
+    site.close()
 
 
 def test_says_what_is_no_image(site):
@@ -462,6 +478,30 @@ def test_says_what_the_engine_says_of_a_pull_that_breaks(site):
     assert site.engine.image_id(site.name("app:1")) is None
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("unable to copy: reading manifest 1 in x/app: manifest unknown", "app:1: %s has no such image .*: look at its repository and tag"),
+        ("reading manifest 1 in x/app: name unknown: repository name not known to registry", "app:1: %s has no such image"),
+        ("reading manifest 1 in x/app: unauthorized: authentication required", "app:1: %s wants other credentials .*: give username and password"),
+        ("Requesting bearer token: invalid status code from registry 403 (Forbidden)", "could not have it from %s .*403"),
+        ("pinging container registry x: x509: certificate signed by unknown authority", "give the engine its CA, as /etc/containers/certs.d/%s/ca.crt"),
+        ("http: server gave HTTP response to HTTPS client", "could not have it from %s .*: it speaks no TLS: set plain_http"),
+        ("no image found in image index for architecture amd64", "could not have it from %s .no image found in image index"),
+    ],
+)
+@pytest.mark.parametrize("how", ["as a status", "as a message", "in the end"])
+def test_says_what_podman_says_of_a_pull(words, message, how):
+    """With 200 and an error, from the start or in the end, or with 500: which it is differs from version to version."""
+    site = serve("podman")
+    site.offer("app:1", APP)
+    said = [{"stream": "Trying to pull"}, {"error": words}][how != "in the end":]
+    answer = (500, {"cause": "cause", "message": words, "response": 500}) if how == "as a status" else (200, Stream(said))
+    site.engine.answer("POST", "/libpod/images/pull", *answer)
+    refused(message % site.registry.host, site.params("app:1"), [False])
+    site.close()
+
+
 @pytest.fixture(name="half")
 def _half():
     """An image on the containerd store of which a layer's blob is missing."""
@@ -470,7 +510,7 @@ def _half():
     run(image_pull, **site.params("app:1"))
     site.engine.store.content.pop(APP.layers[1].digest)
     yield site
-    close(site)
+    site.close()
 
 
 @pytest.mark.parametrize("how", [{}, {"policy": "missing"}, {"platform": "linux/amd64"}])

@@ -1,0 +1,71 @@
+# Copyright: stowage.oci contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: pin
+short_description: Pin an image reference to a digest
+version_added: 0.1.0
+author: stowage.oci contributors (@stowage)
+description:
+  - Adds a digest to a reference, which names that image alone from then on. The tag stays for those who read it.
+  - Asks nobody; the digest that a tag has now comes from the lookup P(stowage.oci.digest#lookup).
+positional: _input, digest
+options:
+  _input:
+    description:
+      - A reference, C([registry[:port]/]repository[:tag][@digest]). One with another digest than O(digest) is an error.
+    type: str
+    required: true
+  digest:
+    description:
+      - The digest, V(sha256:) and 64 hex digits.
+    type: str
+    required: true
+seealso:
+  - plugin: stowage.oci.digest
+    plugin_type: lookup
+"""
+
+EXAMPLES = r"""
+- name: Pull what the tag names now, and on each host the same
+  stowage.oci.image_pull:
+    name: "{{ 'nginx:1.27' | stowage.oci.pin(lookup('stowage.oci.digest', 'nginx:1.27')) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The reference as it was written, with its tag (V(latest) if it had none) and the digest.
+  type: str
+  sample: nginx:1.27@sha256:0f0c3a3f5a1d2b4c6e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6
+"""
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ..module_utils._errors import InvalidInput
+from ..module_utils._oci.digest import Digest
+from ..module_utils._oci.reference import parse
+
+
+def pin(text: str, digest: str) -> str:
+    try:
+        reference, wanted = parse(text), Digest.parse(digest)
+    except InvalidInput as error:
+        raise AnsibleFilterError(str(error)) from None
+    if reference.digest:
+        if reference.digest != wanted:
+            raise AnsibleFilterError(
+                "%s has another digest, and cannot be pinned to %s: leave one of them away" % (reference.spelling, wanted.short)
+            )
+        return str(text)
+    tag = ":%s" % reference.tag
+    return "%s%s@%s" % (text, "" if text.endswith(tag) else tag, wanted)
+
+
+class FilterModule:
+    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+        return {"pin": pin}
