@@ -45,7 +45,7 @@ options:
       - A path on the host that runs the module, of an OCI image layout or a docker archive in any form that
         M(stowage.oci.image_load) reads; or a registry, C(host[:port][/prefix]).
       - What begins with C(/), C(.) or C(~), or is there as a file or folder, is a path.
-    type: str
+    type: path
     required: true
   destination:
     description:
@@ -206,7 +206,7 @@ from ..module_utils._registry.upload import Writer
 
 def body(params: t.Dict[str, t.Any], check_mode: bool) -> Result:
     src, destination = params["src"], Site.parse(params["destination"], "destination")
-    source = None if src.startswith(("/", ".", "~")) or os.path.exists(src) else Site.parse(src, "src")
+    source = None if src.startswith(("/", ".")) or os.path.exists(src) else Site.parse(src, "src")
     if source and params["base"]:
         raise InvalidInput("base: the bundles that a bundle leaves out something of; src is a registry, %s, which has all itself" % src)
     if params["images"] is not None and not params["images"]:
@@ -223,7 +223,7 @@ def body(params: t.Dict[str, t.Any], check_mode: bool) -> Result:
             origin = RegistryOrigin(client, source, destination, platforms)
         else:
             bases = [Archive(path, os.path.join(scratch, "base-%d" % number)) for number, path in enumerate(params["base"])]
-            origin = ArchiveOrigin(Archive(os.path.expanduser(src), os.path.join(scratch, "expanded"), bases), platforms)
+            origin = ArchiveOrigin(Archive(src, os.path.join(scratch, "expanded"), bases), platforms)
         copier = Copier(origin, client, Writer(session), params["parallel"], check_mode)
         return copier(origin.wishes(images, destination))
 
@@ -231,7 +231,7 @@ def body(params: t.Dict[str, t.Any], check_mode: bool) -> Result:
 def main() -> None:
     spec = dict(
         images=dict(type="list", elements="str"),
-        src=dict(type="str", required=True),
+        src=dict(type="path", required=True),
         destination=dict(type="str", required=True),
         platform=dict(type="list", elements="str"),
         base=dict(type="list", elements="path", default=[]),
