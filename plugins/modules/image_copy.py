@@ -44,7 +44,7 @@ options:
     description:
       - A path on the host that runs the module, of an OCI image layout or a docker archive in any form that
         M(stowage.oci.image_load) reads; or a registry, C(host[:port][/prefix]).
-      - What begins with C(/), C(.) or C(~), or is there as a file or folder, is a path.
+      - What begins with C(/) or C(.), or is there as a file or folder, is a path.
     type: path
     required: true
   destination:

@@ -16,6 +16,7 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple
 import debs
 import engines
 import pytest
+from ansible_collections.stowage.oci.tests.unit.images import write_layout
 from ansible_collections.stowage.oci.tests.real import *  # noqa: F401,F403  # pylint: disable=wildcard-import,unused-wildcard-import
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,6 +126,21 @@ def playbook(prepared: Callable[..., Prepared]) -> Callable[..., Run]:
     this machine under this Python, over the connection `local`.
     """
     return lambda *args, **environ: prepared(*args, **environ).run()
+
+
+@pytest.fixture
+def offer(registry: engines.Registry, tmp_path: Path) -> Callable[..., str]:
+    """Gives `offer(name, image)`, which pushes an image with skopeo; the reference."""
+    debs.ensure(["skopeo"])
+
+    def push(name: str, made: Any) -> str:
+        folder = write_layout(tmp_path / f"push-{made.digest[7:19]}", [made])
+        target = f"{registry.host}/{name}"
+        options = ["--all", "--preserve-digests", "--quiet", "--dest-tls-verify=false"]
+        subprocess.run(["skopeo", "--insecure-policy", "copy", *options, f"oci:{folder}", f"docker://{target}"], check=True)
+        return target
+
+    return push
 
 
 @pytest.fixture(scope="session")

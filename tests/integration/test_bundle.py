@@ -6,32 +6,14 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 
-import debs
-import pytest
-from ansible_collections.stowage.oci.tests.unit.images import image, layer, layout, tar, write_layout
+from ansible_collections.stowage.oci.tests.unit.images import image, layer, layout, tar
 
 BASE = layer({"bin/base": random.Random(1).randbytes(200_000)}, "gzip")
 APP = image([BASE, layer({"app": b"1"}, "gzip")], config={"Cmd": ["/app"]})
 NEXT = image([BASE, layer({"app": b"2"}, "gzip")], config={"Cmd": ["/app"]})
 BUNDLE, LOAD = "Have a bundle of exactly these images", "Load what this host lacks"
 STATES = (("--check", "--diff"), ("--diff",), ("--check", "--diff"), ("--diff",))
-
-
-@pytest.fixture
-def offer(registry, tmp_path):
-    """Gives `offer(name, image)`, which pushes an image with skopeo; the reference."""
-    debs.ensure(["skopeo"])
-
-    def push(name, made):
-        folder = write_layout(tmp_path / f"push-{made.digest[7:19]}", [made])
-        target = f"{registry.host}/{name}"
-        command = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", f"oci:{folder}", f"docker://{target}"]
-        subprocess.run(command, check=True)
-        return target
-
-    return push
 
 
 def extra(**variables):

@@ -4,32 +4,14 @@
 
 from __future__ import annotations
 
-import subprocess
-
-import debs
 import pytest
-from ansible_collections.stowage.oci.tests.unit.images import attestation, image, index, layer, layout, tar, write_layout
+from ansible_collections.stowage.oci.tests.unit.images import attestation, image, index, layer, layout, tar
 
 BASE = layer({"bin/base": bytes(range(256)) * 400}, "gzip")
 APP = image([BASE, layer({"app": b"1"}, "gzip")], config={"Cmd": ["/app"]})
 ARM = image([layer({"app": b"arm"}, "gzip")], platform="linux/arm64", config={"Cmd": ["/app"]})
 MULTI = index([APP, ARM, attestation(APP)])
 STATES = (("--check", "--diff"), ("--diff",), ("--check", "--diff"), ("--diff",))
-
-
-@pytest.fixture
-def offer(registry, tmp_path):
-    """Gives `offer(name, image)`, which pushes an image with skopeo; the reference."""
-    debs.ensure(["skopeo"])
-
-    def push(name, made):
-        folder = write_layout(tmp_path / f"push-{made.digest[7:19]}", [made])
-        target = f"{registry.host}/{name}"
-        options = ["--all", "--preserve-digests", "--quiet", "--dest-tls-verify=false"]
-        subprocess.run(["skopeo", "--insecure-policy", "copy", *options, f"oci:{folder}", f"docker://{target}"], check=True)
-        return target
-
-    return push
 
 
 @pytest.fixture

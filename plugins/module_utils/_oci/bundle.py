@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import shutil
 import typing as t
 
 from .._errors import BlobMismatch
@@ -196,18 +197,25 @@ def write_tar(files: t.Iterable[File], blobs: Blobs, out: t.BinaryIO, proved: bo
 
 
 def write_folder(files: t.Iterable[File], blobs: Blobs, folder: str, proved: bool = False) -> None:
-    """Make ``folder`` this layout: what is there and right stays, ``index.json`` comes last, and then goes what it does not name."""
+    """Make ``folder`` this layout: what is there and right stays, ``index.json`` comes last, and then goes what it does not name.
+
+    Files of their own in which ``proved`` layers lie are moved.
+    """
     os.makedirs(os.path.join(folder, "blobs"), exist_ok=True)
     files = sorted(files, key=lambda file: file.name == "index.json")
     part = os.path.join(folder, "blobs", "part-%d" % os.getpid())
     for file in files:
         target = os.path.join(folder, file.name)
-        if _intact(file, target):
+        extent = blobs[file.digest] if file.digest and proved else None
+        if extent and os.path.realpath(target) == extent.path or not extent and _intact(file, target):
             continue
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(part, "wb") as out:
-            for data in _content(file, blobs, proved):
-                out.write(data)
+        if extent and extent == Extent(extent.path, 0, os.path.getsize(extent.path)):
+            shutil.move(extent.path, part)
+        else:
+            with open(part, "wb") as out:
+                for data in _content(file, blobs, proved):
+                    out.write(data)
         os.rename(part, target)
     wanted = {os.path.join(folder, file.name) for file in files}
     for found in below(os.path.join(folder, "blobs")):
