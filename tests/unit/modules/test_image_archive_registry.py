@@ -169,7 +169,9 @@ def test_what_is_left_of_another_wish_goes(registry, wish, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("data, found", [(b"\0" * len(TOP.blob), "sha256:"), (TOP.blob + b"x", "sends %d bytes" % (len(TOP.blob) + 1))])
+@pytest.mark.parametrize(
+    "data, found", [(b"\0" * len(TOP.blob), "sha256:"), (TOP.blob + b"x", "sends %d bytes" % (len(TOP.blob) + 1))], ids=["other", "more"]
+)
 def test_other_bytes_than_the_manifest_promises(registry, wish, tmp_path, data, found):
     registry.answer("GET", "/v2/team/app/blobs/%s" % TOP.digest, 200, {}, data, times=2)
     message = fail(image_archive, **wish())["msg"]

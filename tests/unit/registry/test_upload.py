@@ -149,7 +149,7 @@ def test_an_upload_that_always_breaks_is_given_up(registry):
     assert registry.count("PUT", EACH) == 3
 
 
-@pytest.mark.parametrize("sent", [DATA[:-1], DATA + b"x", DATA[:-1] + b"x"])
+@pytest.mark.parametrize("sent", [DATA[:-1], DATA + b"x", DATA[:-1] + b"x"], ids=["less", "more", "other"])
 def test_what_is_not_what_its_digest_says_is_never_stored(registry, sent):
     with pytest.raises(BlobMismatch, match="layer 1 of app:1: "):
         upload(registry, sent=sent)
