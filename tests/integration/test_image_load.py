@@ -189,7 +189,7 @@ def test_reports_options_with_their_defaults_and_without_the_wish(docker20, play
 def test_unknown_options_are_refused_before_anything_happens(docker20, playbook, bundle):
     run = playbook(play(load(bundle, path="/x")), {"machine": {"engine": docker20.url}})
     assert run.one().status == "failed"
-    assert "image_load) module: path. Supported parameters include: engine_ca_cert, " in run.one().result["msg"]
+    assert "image_load) module: path. Supported parameters include: base, engine_ca_cert, " in run.one().result["msg"]
     assert not names(docker20)
 
 

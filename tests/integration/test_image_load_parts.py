@@ -225,7 +225,7 @@ def test_gives_up_if_what_was_sent_is_never_there(catalogue, tmp_path):
         _execute_module=lambda **options: rounds.append(options) or {"ask": dict(asks)},
         _send=lambda *args: None,
     )
-    args = {"src": str(write_layout(tmp_path / "bundle.tar", [APP])), "images": None, "names": {}}
+    args = {"src": str(write_layout(tmp_path / "bundle.tar", [APP])), "base": [], "images": None, "names": {}}
     with pytest.raises(StagingError, match="^/var/tmp/stowage.oci-0/x: what was sent is not there when it is used"):
         image_load.ActionModule._load(action, args, {})
     assert len(rounds) == image_load.ROUNDS

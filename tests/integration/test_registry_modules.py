@@ -45,7 +45,7 @@ def test_a_bundle_fills_the_registry_of_a_site(states, offer, secured, playbook,
     tasks = [
         {
             "name": "search",
-            "stowage.oci.registry_search": {"registry": secured.host, "query": "live/*", "digests": True, **secured.options},
+            "stowage.oci.registry_search": {"registry": secured.host, "query": "live/fill/*", "digests": True, **secured.options},
             "register": "offered",
         },
         {
