@@ -24,11 +24,10 @@ from ansible_collections.stowage.oci.plugins.module_utils._oci import manifest, 
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse
 from ansible_collections.stowage.oci.plugins.module_utils._registry import trust
 from ansible_collections.stowage.oci.plugins.module_utils._registry.client import Client
-from ansible_collections.stowage.oci.plugins.module_utils._registry.keychain import Keychain
-from ansible_collections.stowage.oci.plugins.module_utils._registry.session import Session
 from ansible_collections.stowage.oci.tests.unit import images
 from ansible_collections.stowage.oci.tests.unit.certificates import Authority
 from ansible_collections.stowage.oci.tests.unit.fakes.registry import SCHEMA1, FakeRegistry
+from ansible_collections.stowage.oci.tests.unit.sessions import session
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -46,15 +45,8 @@ def registry():
         yield found
 
 
-OPTIONS = {
-    "username": None, "password": None, "auth_file": None, "ca_cert": None, "client_cert": None, "client_key": None, "validate_certs": True,
-    "plain_http": True, "registry_timeout": 5, "retries": 2,
-}
-
-
 def client(**options):
-    given = dict(OPTIONS, **options)
-    return Client(Session(given, Keychain.of(given, [])))
+    return Client(session(**options))
 
 
 def at(registry, name):
@@ -579,7 +571,7 @@ def test_shows_the_client_certificate_to_nobody_else(mutual, registry):
     other, ca, pair = mutual
     plain = at(registry, "app:1")
     registry.answer("GET", "/v2/app/manifests/1", 307, {"Location": "%s/v2/app/manifests/1" % other.url})
-    asking = Session(dict(OPTIONS, plain_http=True, ca_cert=ca, client_cert=str(pair.cert), client_key=str(pair.key)), Keychain.of(OPTIONS, []))
+    asking = session(ca_cert=ca, client_cert=str(pair.cert), client_key=str(pair.key))
     with pytest.raises(RegistryError, match="%s refuses TLS with us" % other.host):
         Client(asking).manifest(plain)
 

@@ -8,12 +8,11 @@ import pytest
 from ansible_collections.stowage.oci.plugins.module_utils._errors import NotInRegistry, RegistryDenied, RegistryError
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse
 from ansible_collections.stowage.oci.plugins.module_utils._registry import limits, listing
-from ansible_collections.stowage.oci.plugins.module_utils._registry.keychain import Keychain
 from ansible_collections.stowage.oci.plugins.module_utils._registry.listing import Listing, NotOffered
 from ansible_collections.stowage.oci.plugins.module_utils._registry.limits import Limited
-from ansible_collections.stowage.oci.plugins.module_utils._registry.session import Session
 from ansible_collections.stowage.oci.plugins.module_utils._registry.transport import Answer
 from ansible_collections.stowage.oci.tests.unit.fakes.search import FakeSearch, fixed
+from ansible_collections.stowage.oci.tests.unit.sessions import session
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -27,11 +26,7 @@ def registry():
 
 
 def lists(**options):
-    given = dict(
-        {"username": None, "password": None, "auth_file": None, "ca_cert": None, "client_cert": None, "client_key": None, "validate_certs": True},
-        **dict({"plain_http": True, "registry_timeout": 5, "retries": 0}, **options)
-    )
-    return Listing(Session(given, Keychain.of(given, [])))
+    return Listing(session(**dict({"retries": 0}, **options)))
 
 
 def catalog(registry, **options):

@@ -11,11 +11,10 @@ from ansible_collections.stowage.oci.plugins.module_utils._errors import BlobMis
 from ansible_collections.stowage.oci.plugins.module_utils._oci.digest import Digest
 from ansible_collections.stowage.oci.plugins.module_utils._oci.manifest import OCI_MANIFEST, Descriptor
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse
-from ansible_collections.stowage.oci.plugins.module_utils._registry.keychain import Keychain
-from ansible_collections.stowage.oci.plugins.module_utils._registry.session import Session
 from ansible_collections.stowage.oci.plugins.module_utils._registry.upload import Writer
 from ansible_collections.stowage.oci.tests.unit import images
 from ansible_collections.stowage.oci.tests.unit.fakes.registry import FakeRegistry
+from ansible_collections.stowage.oci.tests.unit.sessions import session
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -32,11 +31,7 @@ def registry():
 
 
 def writer(**options):
-    given = dict(
-        {"username": None, "password": None, "auth_file": None, "ca_cert": None, "client_cert": None, "client_key": None, "validate_certs": True},
-        **dict({"plain_http": True, "registry_timeout": 5, "retries": 2}, **options)
-    )
-    return Writer(Session(given, Keychain.of(given, [])))
+    return Writer(session(**options))
 
 
 def at(registry, name="team/app:1"):
