@@ -115,7 +115,6 @@ def digest(client: Client, text: str, wanted: t.Optional[_platform.Platform]) ->
     if wanted is None:
         return str(client.resolve(reference).digest)
     manifest = client.image(reference, wanted)
-    where = "%s at %s" % (reference.spelling, reference.registry)
-    config = _image.parse_config(client.raw_config(reference, manifest), where)
-    choose(wanted, [config.platform], where, NotInRegistry)
+    config = _image.parse_config(client.raw_config(reference, manifest), reference.where)
+    choose(wanted, [config.platform], reference.where, NotInRegistry)
     return str(manifest.digest)

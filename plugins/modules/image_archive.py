@@ -243,7 +243,7 @@ from ..module_utils._errors import InvalidInput
 from ..module_utils._flow.archive import Bundler, Source, absent, examined
 from ..module_utils._module import FileAttributes, Result, run
 from ..module_utils._oci import platform as _platform
-from ..module_utils._oci.archive import Archive
+from ..module_utils._oci.archive import several
 from ..module_utils._oci.bundle import DOCKER_ARCHIVE, FORMS, OCI_ARCHIVE
 from ..module_utils._oci.place import Old
 from ..module_utils._oci.reference import registries
@@ -261,7 +261,7 @@ def body(params: t.Dict[str, t.Any], check_mode: bool, attributes: FileAttribute
     if target in map(os.path.realpath, params["base"]):
         raise InvalidInput("base: %s is the bundle itself: name earlier ones, which stay as they are" % params["path"])
     with tempfile.TemporaryDirectory(prefix="stowage.oci-") as scratch:
-        bases = [Archive(path, os.path.join(scratch, str(number))) for number, path in enumerate(params["base"])]
+        bases = several(params["base"], scratch)
         old = examined(target, form)
 
         def base(digest: str) -> bool:

@@ -195,7 +195,7 @@ from ..module_utils._flow.copy import Copier
 from ..module_utils._flow.origins import ArchiveOrigin, Origin, RegistryOrigin
 from ..module_utils._module import Result, run
 from ..module_utils._oci import platform as _platform
-from ..module_utils._oci.archive import Archive
+from ..module_utils._oci.archive import Archive, several
 from ..module_utils._options import PARALLEL, REGISTRY
 from ..module_utils._plan.copy import Site
 from ..module_utils._registry.client import Client
@@ -222,8 +222,7 @@ def body(params: t.Dict[str, t.Any], check_mode: bool) -> Result:
         if source:
             origin = RegistryOrigin(client, source, destination, platforms)
         else:
-            bases = [Archive(path, os.path.join(scratch, "base-%d" % number)) for number, path in enumerate(params["base"])]
-            origin = ArchiveOrigin(Archive(src, os.path.join(scratch, "expanded"), bases), platforms)
+            origin = ArchiveOrigin(Archive(src, os.path.join(scratch, "expanded"), several(params["base"], scratch)), platforms)
         copier = Copier(origin, client, Writer(session), params["parallel"], check_mode)
         return copier(origin.wishes(images, destination))
 

@@ -223,12 +223,11 @@ def body(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any]:
 def from_host(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any]:
     # Late: a host to which blobs are sent need not know how to read archives.
     from ..module_utils._flow.archived import Archived
-    from ..module_utils._oci.archive import Archive, select
+    from ..module_utils._oci.archive import Archive, select, several
 
     scratch = tempfile.mkdtemp(prefix="stowage.oci-", dir=params["staging_dir"] or FOLDER)
     try:
-        bases = [Archive(path, os.path.join(scratch, "base-%d" % number)) for number, path in enumerate(params["base"])]
-        archive = Archive(params["src"], os.path.join(scratch, "expanded"), bases)
+        archive = Archive(params["src"], os.path.join(scratch, "expanded"), several(params["base"], scratch))
         wishes = want(select(archive, params["images"]), params["names"], archive.where)
         loader = Loader(connect(params), Archived(archive, scratch), params["platform"])
         result = perform(loader, wishes, None, check_mode, {})

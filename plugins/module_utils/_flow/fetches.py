@@ -52,7 +52,7 @@ class RegistrySource:
 
     def look(self, reference: Reference) -> Sought:
         """One HEAD, or nothing for a digest that the old bundle has; then whatever of manifests and configs that lacks."""
-        where = "%s at %s" % (reference.spelling, reference.registry)
+        where = reference.where
         digest, media_type = reference.digest, ""
         raw = self._known(digest)
         if digest is None or raw is None:
@@ -64,7 +64,7 @@ class RegistrySource:
         self._members[member.name] = member
         whole = not self._by_config and member.target[0].digest == digest
         config = member.variants[0].config.digest if len(member.variants) == 1 else None
-        attached = tuple(blob.digest for manifest in member.attached for blob in (manifest.config,) + manifest.layers)
+        attached = tuple(blob.digest for manifest in member.attachments for blob in manifest.blobs)
         offers = tuple(map(self._offer, member.variants))
         return Sought(reference, None, digest, config, offers, whole, attached if whole else ())
 
@@ -145,8 +145,7 @@ class RegistrySource:
             fetcher = _Fetcher(self._client, folder, [one for digest, one in wanted.items() if digest not in extents])
             room(folder, fetcher.left() + sum(one.blob.size for one in wanted.values()), "fetching and bundling the images")
             extents.update(fetcher.fetch(self._parallel))
-            fetched = fetcher.read
-            yield Fetched(members, extents, fetched, reused + fetcher.resumed, proved=True)
+            yield Fetched(members, extents, fetcher.read, reused + fetcher.resumed, proved=True)
 
     def _reused(self, wanted: t.Mapping[str, _Wanted]) -> t.Dict[str, Extent]:
         """Blobs of the old bundle; one that is damaged there is fetched."""

@@ -17,7 +17,6 @@ from .._oci.digest import Digest
 from .._oci.extent import Extent
 from .._oci.manifest import Descriptor, Index, Manifest
 from .._oci.platform import Platform
-from .._oci.reference import Reference
 from .._oci.reference import parse as parse_reference
 from .._plan.content import Tree, described, made, narrowed, tree
 from .._plan.copy import Move, Site, Wish, distinct
@@ -150,7 +149,7 @@ class RegistryOrigin:
         target = self._client.resolve(wish.source)
         if not self._platforms:
             return Found(target, None)
-        where, raw = _at(wish.source), self._read(wish, target.digest)
+        where, raw = wish.source.where, self._read(wish, target.digest)
         parsed = _manifest.parse(raw, where, target.media_type)
         if isinstance(parsed, Manifest):
             config = _image.parse_config(self._client.raw_config(wish.source, parsed), where)
@@ -169,7 +168,7 @@ class RegistryOrigin:
                 return None
 
         raw = found.raw or self._read(wish, found.descriptor.digest)
-        return tree(found.descriptor, raw, _at(wish.source), read)
+        return tree(found.descriptor, raw, wish.source.where, read)
 
     def holds(self, digest: str) -> bool:
         return True
@@ -190,7 +189,3 @@ class RegistryOrigin:
 def _serve(platforms: t.Sequence[Platform], offered: Platform, where: str) -> None:
     for platform in platforms:
         choose(platform, [offered], where, InvalidInput)
-
-
-def _at(reference: Reference) -> str:
-    return "%s at %s" % (reference.spelling, reference.registry)

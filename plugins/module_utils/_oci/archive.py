@@ -9,6 +9,7 @@ podman save, skopeo, crane, buildx. A blob that the archive does not hold is no 
 from __future__ import annotations
 
 import io
+import os
 import re
 import typing as t
 
@@ -97,7 +98,7 @@ class Archive:
         for child in index.manifests:
             raw = self._documents.get(child.digest) if child.attestation or child.digest in self._artifacts else None
             manifest = _manifest.parse(raw, self.where, child.media_type) if raw else None
-            if isinstance(manifest, Manifest) and all(self.holds(blob.digest) for blob in (manifest.config,) + manifest.layers):
+            if isinstance(manifest, Manifest) and all(self.holds(blob.digest) for blob in manifest.blobs):
                 found.append(manifest)
         return tuple(found)
 
@@ -196,7 +197,7 @@ class Archive:
         found = _manifest.parse(raw, self._at(_blob(descriptor.digest)), descriptor.media_type)
         if isinstance(found, Manifest):
             self._documents[descriptor.digest] = raw
-            for blob in (found.config,) + found.layers:
+            for blob in found.blobs:
                 self._register(blob, "a blob of the artifact %s" % descriptor.digest.short)
 
     def _verified(self, descriptor: Descriptor) -> bytes:
@@ -276,6 +277,11 @@ class Archive:
 
     def _at(self, name: str) -> str:
         return "%s: %s" % (self.where, shown(name))
+
+
+def several(paths: t.Iterable[str], scratch: str) -> t.List[Archive]:
+    """Archives that may each need a folder of their own below ``scratch``."""
+    return [Archive(path, os.path.join(scratch, "base-%d" % number)) for number, path in enumerate(paths)]
 
 
 class _Item(t.NamedTuple):

@@ -50,23 +50,27 @@ class Member(t.NamedTuple):
         return self.index if self.index and {child.digest for child in self.index.manifests} == here else None
 
     @property
+    def attachments(self) -> t.Tuple[Manifest, ...]:
+        """Those of ``attached`` that are kept."""
+        return self.attached if self.whole else ()
+
+    @property
     def blobs(self) -> t.List[t.Tuple[Descriptor, str]]:
         """Layers, and what is attached to the image, each with how messages call it."""
         found = []
         for image in self.variants:
             found += [(layer.descriptor, "layer %d of %s" % (number, self.name)) for number, layer in enumerate(image.layers, 1)]
-        for manifest in self.attached if self.whole else ():
-            found += [(blob, "an attachment of %s" % self.name) for blob in (manifest.config,) + manifest.layers]
+        for manifest in self.attachments:
+            found += [(blob, "an attachment of %s" % self.name) for blob in manifest.blobs]
         return found
 
     @property
     def target(self) -> t.Tuple[Descriptor, bytes]:
         """What the name stands for: a manifest if there is one platform, else an index."""
-        if self.whole:
-            index = self.whole
-        elif len(self.variants) == 1:
+        index = self.whole
+        if index is None and len(self.variants) == 1:
             return _descriptor(self.variants[0]), self.variants[0].manifest.raw
-        else:
+        if index is None:
             children = sorted(map(_descriptor, self.variants), key=lambda child: (str(child.platform), child.digest))
             index = _index([_json(child) for child in children])
         return Descriptor(index.media_type, index.digest, len(index.raw)), index.raw
@@ -91,12 +95,8 @@ def files(members: t.Iterable[Member], form: str, base: t.Callable[[str], bool] 
     A docker-archive takes one platform of each image. Layers that are in a ``base`` are left out.
     """
     members = sorted(members, key=lambda member: member.name)
-    found = _form(members, form)
+    found = _docker_archive(members) if form == DOCKER_ARCHIVE else _layout(members, form == OCI_ARCHIVE)
     return [file for file in found if file.digest is None or not base(file.digest)]
-
-
-def _form(members: t.Sequence[Member], form: str) -> t.List[File]:
-    return _docker_archive(members) if form == DOCKER_ARCHIVE else _layout(members, form == OCI_ARCHIVE)
 
 
 def _layout(members: t.Sequence[Member], with_docker: bool) -> t.List[File]:
@@ -109,7 +109,7 @@ def _layout(members: t.Sequence[Member], with_docker: bool) -> t.List[File]:
         for image in member.variants:
             found[path(image.manifest.digest)] = image.manifest.raw
             found[path(image.config.digest)] = image.raw_config
-        found.update((path(manifest.digest), manifest.raw) for manifest in member.attached if member.whole)
+        found.update((path(manifest.digest), manifest.raw) for manifest in member.attachments)
     documents = {"oci-layout": LAYOUT, "index.json": _index(entries).raw}
     if with_docker:
         documents["manifest.json"] = _docker_manifest(members, path, path)

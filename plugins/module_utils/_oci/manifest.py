@@ -106,6 +106,11 @@ class Manifest(t.NamedTuple):
         return Digest.of(self.raw)
 
     @property
+    def blobs(self) -> t.Tuple[Descriptor, ...]:
+        """All that it names: the config, then the layers."""
+        return (self.config,) + self.layers
+
+    @property
     def artifact(self) -> str:
         """The media type that shows this to be no image but a Helm chart, a signature or the like; empty for images."""
         for media_type, image in [(self.config.media_type, OCI_CONFIG)] + [(layer.media_type, _LAYERS) for layer in self.layers]:

@@ -38,6 +38,11 @@ class Reference(t.NamedTuple):
         """Registry and repository: ``docker.io/library/nginx``."""
         return "%s/%s" % (self.registry, self.repository)
 
+    @property
+    def where(self) -> str:
+        """For messages: what the user wrote, and the registry that was asked."""
+        return "%s at %s" % (self.spelling, self.registry)
+
     def __str__(self) -> str:
         """The canonical form: ``docker.io/library/nginx:latest``; two references are the same if these are."""
         return self.name + (":%s" % self.tag if self.tag else "") + ("@%s" % self.digest if self.digest else "")

@@ -96,7 +96,7 @@ def settled(wish: Wish, local: t.Optional[Local]) -> t.Optional[Keep]:
 
 def decide(wish: Wish, local: t.Optional[Local], remote: Remote, content: t.Optional[Content] = None) -> t.Union[Keep, Pull]:
     """``content`` is None before it is asked, and where it cannot be; raises NotInRegistry if the wanted platform is not there."""
-    where = "%s at %s" % (wish.reference.spelling, wish.reference.registry)
+    where = wish.reference.where
     wanted, exactly = wish.platform, False
     if remote.index:
         wanted = wanted or wish.host

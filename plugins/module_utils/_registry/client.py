@@ -41,7 +41,7 @@ class Client:
                     raise _mismatch(reference, answer, reference.digest, stated)
                 return Descriptor(media_type, stated, size)
         raw, media_type = self.manifest(reference)
-        parsed = _manifest.parse(raw, _where(reference), media_type)
+        parsed = _manifest.parse(raw, reference.where, media_type)
         return Descriptor(parsed.media_type, reference.digest or Digest.of(raw), len(raw))
 
     def manifest(self, reference: Reference) -> t.Tuple[bytes, str]:
@@ -53,11 +53,11 @@ class Client:
         """The image itself, or the one that serves ``platform`` best if the reference names an index."""
         parsed = self._parsed(reference)
         if isinstance(parsed, Index):
-            parsed = self._parsed(reference._replace(tag=None, digest=_child(parsed, platform, _where(reference)).digest))
+            parsed = self._parsed(reference._replace(tag=None, digest=_child(parsed, platform, reference.where).digest))
         if isinstance(parsed, Index):
-            raise ArchiveError("%s is an index of indexes, which no engine reads: name one of them by its digest" % _where(reference))
+            raise ArchiveError("%s is an index of indexes, which no engine reads: name one of them by its digest" % reference.where)
         if parsed.artifact:
-            raise ArchiveError("%s is no image, but %s" % (_where(reference), shown(parsed.artifact)))
+            raise ArchiveError("%s is no image, but %s" % (reference.where, shown(parsed.artifact)))
         return parsed
 
     def config_digest(self, reference: Reference, platform: Platform) -> Digest:
@@ -66,7 +66,7 @@ class Client:
 
     def config(self, reference: Reference, platform: Platform) -> _image.Config:
         """The config of which config_digest is the digest."""
-        return _image.parse_config(self.raw_config(reference, self.image(reference, platform)), _where(reference))
+        return _image.parse_config(self.raw_config(reference, self.image(reference, platform)), reference.where)
 
     def raw_config(self, reference: Reference, manifest: Manifest) -> bytes:
         """The bytes of an image's config."""
@@ -83,7 +83,7 @@ class Client:
 
     def _parsed(self, reference: Reference) -> t.Union[Manifest, Index]:
         raw, media_type = self.manifest(reference)
-        return _manifest.parse(raw, _where(reference), media_type)
+        return _manifest.parse(raw, reference.where, media_type)
 
     def _get(self, reference: Reference, path: str, digest: t.Optional[Digest]) -> Answer:
         """A whole body that is what ``digest`` says, or what the registry says that it is."""
@@ -119,12 +119,8 @@ def _stated(answer: Answer) -> t.Optional[Digest]:
         return None
 
 
-def _where(reference: Reference) -> str:
-    return "%s at %s" % (reference.spelling, reference.registry)
-
-
 def _mismatch(reference: Reference, answer: Answer, promised: t.Any, found: str) -> RegistryError:
     return RegistryError(
         "%s answers something else than was asked for: %s has the digest %s where %s is promised: the registry, or what lies between, is damaged"
-        % (_where(reference), answer.url, found, promised)
+        % (reference.where, answer.url, found, promised)
     )
