@@ -17,6 +17,7 @@ import debs
 import engines
 import pytest
 import requests
+from ansible_collections.stowage.oci.plugins.module_utils._oci.archive import Archive
 from ansible_collections.stowage.oci.plugins.module_utils._registry import transport
 from ansible_collections.stowage.oci.plugins.modules import image_archive, image_copy
 from ansible_collections.stowage.oci.tests import faults
@@ -137,6 +138,35 @@ def test_an_index_keeps_its_digest_through_a_bundle(registry: engines.Registry, 
     for name, item in (("whole.tar", MULTI), ("some.tar", ARM)):
         four_times(image_copy, src=made[name], destination=f"{registry.host}/{name[:-4]}", plain_http=True)
         assert stored(registry, f"{name[:-4]}/kept/library/nginx:1") == item.digest
+
+
+@pytest.mark.parametrize("docker", [False, True])
+@pytest.mark.parametrize("form", ["oci-archive", "oci-layout"])
+def test_two_of_three_platforms_have_one_digest_however_they_are_moved(
+    registry: engines.Registry, crane_registry: engines.Registry, tmp_path: Path, docker: bool, form: str
+) -> None:
+    children = [image([BIG, layer({"app": one.encode()})], platform=one, docker=docker) for one in ("linux/arm/v6", "linux/amd64", "linux/arm64")]
+    own = f"{registry.host}/subset-{form}-{docker}".lower()
+    whole = index(children + [images.attestation(children[1])], names=[f"{own}/source/multi:1"], docker=docker)
+    run(image_copy, src=str(write_layout(tmp_path / "source.tar", [whole])), destination=registry.host, plain_http=True)
+    some: dict[str, Any] = {"platform": ["arm64", "linux/arm/v6"], "plain_http": True}
+    straight = {"src": f"{own}/source", "images": ["multi:1"], "destination": f"{own}/straight", **some}
+    digest = four_times(image_copy, **straight)[0]["images"][0]["digest"]
+    document = json.loads(whole.raw)
+    kept = json.dumps(dict(document, manifests=[document["manifests"][0], document["manifests"][2]]), separators=(",", ":"))
+    assert digest == images.sha256(kept.encode()) == stored(registry, f"{own.partition('/')[2]}/straight/multi:1")
+
+    path = str(tmp_path / "bundle")
+    four_times(image_archive, path=path, images=[f"{own}/source/multi:1"], format=form, **some)
+    bundled = {"src": path, "plain_http": True}
+    for where in (registry.host, crane_registry.host):
+        real, _again = four_times(image_copy, destination=f"{where}/bundled", **bundled)
+        assert real["images"][0]["digest"] == digest
+    back = {"src": real["images"][0]["destination"].rpartition("/")[0], "images": ["multi:1"], "destination": f"{own}/straight"}
+    for more in ({"plain_http": True}, some):
+        assert not run(image_copy, **back, **more)["changed"]
+    four_times(image_archive, path=path, images=[f"{own}/straight/multi:1"], format=form, **some)
+    assert Archive(path, "").entries[0].targets == (digest,)
 
 
 @pytest.mark.parametrize("base", [[], ["bundle"]])

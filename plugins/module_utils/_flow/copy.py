@@ -14,7 +14,7 @@ from .._oci.digest import Digest
 from .._oci.manifest import Descriptor, Manifest, parse
 from .._oci.reference import Reference
 from .._plan.content import Blob, Document, Tree, tree
-from .._plan.copy import Copy, Facts, Held, Keep, Move, Plan, Wish, compare, decide, held_in, needs
+from .._plan.copy import Copy, Facts, Held, Keep, Move, Plan, Wish, compare, decide, held_in, needs, searched
 from .._registry.client import Client
 from .._registry.upload import Writer
 from .origins import Found, Origin
@@ -54,7 +54,7 @@ class Copier:
         trees, kept = _without(trees, errors), {wish: one for wish, one in seen.items() if isinstance(one.plan, Keep)}
         lacking = any(key not in has for wish, content in trees.items() for key in held_in(wish, needs(wish, content, has)))
         elsewhere = self._elsewhere(trees, self._each(lambda wish: self._known(kept[wish]), kept)[0] if lacking else {}, has)
-        plan = decide(trees, Facts(has, elsewhere), self._origin.where, self._origin.holds)
+        plan = decide(trees, Facts(has, elsewhere), self._origin.where, self._origin.holds, self._origin.bases)
         errors.update(plan.failures)
         self._count("held", plan.held.values())
         if self._check_mode:
@@ -136,8 +136,8 @@ class Copier:
             begun = mounted.location or begun
         if not self._origin.holds(blob.digest):
             raise ArchiveError(
-                "%s: %s (%s) is not in %s, and %s does not give it out of %s: give the earlier bundle that has it as base"
-                % (move.wish.spelling, move.blob.what, blob.digest, self._origin.where, target.registry, " or ".join(move.mounts))
+                "%s (%s) is not in %s, and %s does not give it out of %s: give the earlier bundle that has it as base"
+                % (move.blob.what, blob.digest, searched(self._origin.where, self._origin.bases), target.registry, " or ".join(move.mounts))
             )
         try:
             self._writer.upload(target, blob, lambda: self._origin.open(move), move.blob.what, begun)

@@ -24,6 +24,7 @@ from .._oci.platform import Platform
 from .._oci.reference import Reference
 from .._oci.reference import parse as parse_reference
 from .._plan.archive import Offer, Sought, choose, facts
+from .._plan.content import left
 from .archive import Fetched
 
 
@@ -81,7 +82,7 @@ class EngineSource:
                 archive = self._export(names, spool)
                 read += os.path.getsize(spool.name)
                 for image in sought:
-                    member = None if image.name in members else _member(image, archive)
+                    member = None if image.name in members else _member(image, archive, bool(self._platforms))
                     if member:
                         members[image.name] = member
                         blobs.update(archive.extents(_layers(member, archive)))
@@ -107,8 +108,11 @@ class EngineSource:
             ) from None
 
 
-def _member(image: Sought, archive: Archive) -> t.Optional[bundle.Member]:
-    """The image as an archive has it; a manifest that the source told must be that very one."""
+def _member(image: Sought, archive: Archive, chosen: bool) -> t.Optional[bundle.Member]:
+    """The image as an archive has it; a manifest that the source told must be that very one.
+
+    ``chosen``: its platforms were asked for.
+    """
     for entry in archive.entries:
         found = [
             there
@@ -120,6 +124,8 @@ def _member(image: Sought, archive: Archive) -> t.Optional[bundle.Member]:
             plain = {digest for there in found for digest in (there.config.digest, there.manifest.digest)}
             raw = archive.document(str(image.image_id)) if image.image_id not in plain else None
             index = t.cast(Index, _manifest.parse(raw, image.name)) if raw else None
+            if index and chosen:
+                index = left(index, {there.manifest.digest for there in found})
             return bundle.Member(image.name, tuple(found), index, archive.attached(index) if index else ())
     return None
 

@@ -21,6 +21,7 @@ from .._oci.manifest import Descriptor, Index, Manifest
 from .._oci.platform import Platform
 from .._oci.reference import Reference
 from .._plan.archive import Offer, Sought, choose
+from .._plan.content import narrowed
 from .._registry.client import Client
 from .archive import Fetched
 
@@ -62,11 +63,12 @@ class RegistrySource:
         parsed = _manifest.parse(raw, where, media_type)
         member = self._of_index(reference, parsed, where) if isinstance(parsed, Index) else self._single(reference, parsed, where)
         self._members[member.name] = member
-        whole = not self._by_config and member.target[0].digest == digest
         config = member.variants[0].config.digest if len(member.variants) == 1 else None
+        sought = Sought(reference, None, digest, config, tuple(map(self._offer, member.variants)))
+        if self._by_config:
+            return sought
         attached = tuple(blob.digest for manifest in member.attachments for blob in manifest.blobs)
-        offers = tuple(map(self._offer, member.variants))
-        return Sought(reference, None, digest, config, offers, whole, attached if whole else ())
+        return sought._replace(target=member.target[0].digest, attached=attached)
 
     def _single(self, reference: Reference, manifest: Manifest, where: str) -> bundle.Member:
         image = self._image(reference, manifest, where)
@@ -74,18 +76,12 @@ class RegistrySource:
         return bundle.Member(reference.tagged, (image,))
 
     def _of_index(self, reference: Reference, index: Index, where: str) -> bundle.Member:
-        children = [child for child in {child.digest: child for child in index.manifests}.values() if not child.attestation]
-        if self._platforms:
-            stated = [Offer(child.platform, child.digest) for child in children if child.platform]
-            wanted = {offer.manifest for offer in choose(self._platforms, stated, where)}
-        else:
-            wanted = {child.digest for child in children}
+        chosen = narrowed(index, self._platforms, where)
+        kept = chosen if isinstance(chosen, Index) else None
         images, attached = [], []
-        for child in children:
-            if child.digest not in wanted:
-                continue
+        for child in {child.digest: child for child in (kept.manifests if kept else [t.cast(Descriptor, chosen)])}.values():
             manifest = self._parsed(reference, child, where)
-            if manifest.artifact:
+            if child.attestation or manifest.artifact:
                 attached.append(manifest)
                 continue
             image = self._image(reference, manifest, where)
@@ -95,10 +91,7 @@ class RegistrySource:
             images.append(image)
         if not images:
             raise ArchiveError("%s is an index without an image: name another tag" % where)
-        if len(wanted) < len(children):
-            return bundle.Member(reference.tagged, tuple(images), index)
-        attached += [self._parsed(reference, child, where) for child in index.manifests if child.attestation]
-        return bundle.Member(reference.tagged, tuple(images), index, tuple(attached))
+        return bundle.Member(reference.tagged, tuple(images), kept, tuple(attached))
 
     def _parsed(self, reference: Reference, child: Descriptor, where: str) -> Manifest:
         found = _manifest.parse(self._manifest(reference, child.digest), where, child.media_type)

@@ -21,7 +21,7 @@ from .archive import NAME_CONTAINERD, NAME_OCI
 from .digest import CHUNK, Digest, Verified, drain
 from .extent import Extent
 from .image import Image
-from .manifest import OCI_INDEX, Descriptor, Index, Manifest
+from .manifest import OCI_INDEX, Descriptor, Index, Manifest, make_index, subset
 from .platform import Platform
 from .tar import BLOCK, END, header, padding
 from .thin import LAYOUT, path
@@ -35,7 +35,7 @@ class Member(t.NamedTuple):
     """An image of a bundle under its ``name`` (canonical, with a tag), in each platform that the bundle shall have.
 
     ``index`` is the one that its source has of it, ``attached`` are the manifests of its attestations and artifacts; they
-    are kept, to the byte, if the index lists just these and the ``variants``.
+    are kept, to the byte, if the index lists just these and the ``variants``, and else what it says of the variants is.
     """
 
     name: str
@@ -71,8 +71,9 @@ class Member(t.NamedTuple):
         if index is None and len(self.variants) == 1:
             return _descriptor(self.variants[0]), self.variants[0].manifest.raw
         if index is None:
-            children = sorted(map(_descriptor, self.variants), key=lambda child: (str(child.platform), child.digest))
-            index = _index([_json(child) for child in children])
+            digests = {image.manifest.digest for image in self.variants}
+            listed = self.index is not None and digests <= {child.digest for child in self.index.manifests}
+            index = subset(t.cast(Index, self.index), digests) if listed else make_index(map(_descriptor, self.variants))
         return Descriptor(index.media_type, index.digest, len(index.raw)), index.raw
 
 
@@ -104,13 +105,13 @@ def _layout(members: t.Sequence[Member], with_docker: bool) -> t.List[File]:
     for member in members:
         target, raw = member.target
         annotations = {NAME_CONTAINERD: member.name, NAME_OCI: member.name}
-        entries.append(dict(_json(target), annotations=annotations))
+        entries.append(dict(target.entry(), annotations=annotations))
         found[path(target.digest)] = raw
         for image in member.variants:
             found[path(image.manifest.digest)] = image.manifest.raw
             found[path(image.config.digest)] = image.raw_config
         found.update((path(manifest.digest), manifest.raw) for manifest in member.attachments)
-    documents = {"oci-layout": LAYOUT, "index.json": _index(entries).raw}
+    documents = {"oci-layout": LAYOUT, "index.json": _manifest.dump({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})}
     if with_docker:
         documents["manifest.json"] = _docker_manifest(members, path, path)
     documents.update(found)
@@ -160,20 +161,7 @@ def _layers(members: t.Iterable[Member], name: t.Callable[[Digest], str]) -> t.L
 
 
 def _descriptor(image: Image) -> Descriptor:
-    platform = image.config.platform if image.config.platform.architecture else None
-    return Descriptor(image.manifest.media_type, image.manifest.digest, len(image.manifest.raw), platform)
-
-
-def _json(descriptor: Descriptor) -> t.Dict[str, t.Any]:
-    document = descriptor.json()
-    if descriptor.platform:
-        document["platform"] = {key: value for key, value in descriptor.platform._asdict().items() if value}
-    return document
-
-
-def _index(entries: t.List[t.Dict[str, t.Any]]) -> Index:
-    raw = _manifest.dump({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
-    return t.cast(Index, _manifest.parse(raw, "index"))
+    return Descriptor(image.manifest.media_type, image.manifest.digest, len(image.manifest.raw), image.config.platform)
 
 
 # Writing

@@ -10,11 +10,16 @@ from .._errors import StowageError
 from .platform import Platform
 
 
-def choose(wanted: Platform, offered: t.Iterable[Platform], where: str, error: t.Type[StowageError]) -> int:
-    """The position of the offered platform that serves the wanted one best; raises ``error`` that says what there is."""
+def choose(wanted: Platform, offered: t.Iterable[Platform], where: str, error: t.Type[StowageError], named: bool = False) -> int:
+    """The position of the offered platform that serves the wanted one best; raises ``error`` that says what there is.
+
+    ``named``: the user asked for it, and could have left it to us.
+    """
     offered = list(offered)
     ranked = sorted((rank, position) for position, rank in enumerate(map(wanted.rank, offered)) if rank is not None)
     if ranked:
         return ranked[0][1]
-    there = ", ".join(map(str, offered)) or "no platform"
-    raise error("%s is there for %s, not for %s: name what you want with platform" % (where, there, wanted))
+    if not offered:
+        raise error("%s is not there for %s: it states no platform, so name the manifest that you want by its digest" % (where, wanted))
+    there, more = ", ".join(dict.fromkeys(map(str, offered))), ", or leave it away" if named else ""
+    raise error("%s is not there for %s: name one of these with platform%s: %s" % (where, wanted, more, there))

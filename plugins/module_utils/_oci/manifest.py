@@ -87,6 +87,12 @@ class Descriptor(t.NamedTuple):
         """The three fields that every reader wants."""
         return {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
 
+    def entry(self) -> t.Dict[str, t.Any]:
+        """As an index lists it: with the platform, if one is known."""
+        if self.platform is None or not self.platform.architecture:
+            return self.json()
+        return dict(self.json(), platform={key: value for key, value in self.platform._asdict().items() if value})
+
     @property
     def attestation(self) -> bool:
         """Whether this points to BuildKit's provenance or SBOM rather than to an image."""
@@ -197,9 +203,9 @@ def _typed(value: t.Any, kind: type, name: str, where: str) -> t.Any:
     return value
 
 
-def dump(document: t.Mapping[str, t.Any]) -> bytes:
+def dump(document: t.Mapping[str, t.Any], sort_keys: bool = True) -> bytes:
     """The bytes of a document that we make: the same on every Python and host."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8")
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys).encode("utf-8")
 
 
 def make(config: Descriptor, layers: t.Iterable[Descriptor], extra: t.Optional[t.Mapping[str, t.Any]] = None) -> Manifest:
@@ -212,5 +218,23 @@ def make(config: Descriptor, layers: t.Iterable[Descriptor], extra: t.Optional[t
     layers = tuple(layer._replace(media_type=oci_type(layer.media_type)) for layer in layers)
     document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config.json(), "layers": [layer.json() for layer in layers]}
     document.update((key, value) for key, value in json.loads(dump(extra or {}).decode("utf-8")).items() if key not in document)
-    raw = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    return Manifest(raw, OCI_MANIFEST, config, layers)
+    return Manifest(dump(document, sort_keys=False), OCI_MANIFEST, config, layers)
+
+
+def make_index(children: t.Iterable[Descriptor]) -> Index:
+    """An index of manifests that no index of their source lists: Docker's where all of them are Docker's."""
+    children = tuple(sorted(children, key=lambda child: (str(child.platform), child.digest)))
+    media_type = DOCKER_LIST if all(child.media_type == DOCKER_MANIFEST for child in children) else OCI_INDEX
+    raw = dump({"schemaVersion": 2, "mediaType": media_type, "manifests": [child.entry() for child in children]})
+    return Index(raw, media_type, children)
+
+
+def subset(index: Index, digests: t.Container[str]) -> Index:
+    """The index without the entries of other manifests; all else stays, and so does its order, so that some platforms of an image
+    are the same bytes wherever they are chosen, and in however many steps. Itself, to the byte, if it lists no others.
+    """
+    if all(child.digest in digests for child in index.manifests):
+        return index
+    document = load(index.raw, "an index")
+    document["manifests"] = [entry for entry, child in zip(document["manifests"], index.manifests) if child.digest in digests]
+    return Index(dump(document, sort_keys=False), index.media_type, tuple(child for child in index.manifests if child.digest in digests))

@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import json
 import typing as t
 
 from .._errors import ArchiveError, InvalidInput, shown
 from .._oci import manifest as _manifest
 from .._oci.choice import choose
 from .._oci.digest import Digest
-from .._oci.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, Descriptor, Index, Manifest
+from .._oci.manifest import Descriptor, Index, Manifest, subset
 from .._oci.platform import Platform
 
 _NESTED = 4
@@ -61,30 +60,25 @@ def described(parsed: t.Union[Manifest, Index], digest: t.Optional[Digest] = Non
 
 
 def narrowed(index: Index, platforms: t.Sequence[Platform], where: str) -> t.Union[Index, Descriptor]:
-    """What of an index these platforms take: all of it, one of its manifests, or an index that is made of some.
+    """What of an index these platforms take: all of it if none is named, or what is ``left`` of it, or one of its manifests.
 
     Raises InvalidInput that lists what there is.
     """
-    children = {child.digest: child for child in index.manifests if not child.attestation}
-    offered = [child for child in children.values() if child.platform]
-    there = [t.cast(Platform, child.platform) for child in offered]
-    chosen = {offered[choose(platform, there, where, InvalidInput)].digest: None for platform in platforms}
-    if not platforms or len(chosen) == len(children) > 1:
+    if not platforms:
         return index
-    return children[next(iter(chosen))] if len(chosen) == 1 else made([child for child in offered if child.digest in chosen])
+    offered = [child for child in index.manifests if child.platform and not child.attestation]
+    there = [t.cast(Platform, child.platform) for child in offered]
+    chosen = [offered[choose(platform, there, where, InvalidInput, named=True)] for platform in platforms]
+    return left(index, {child.digest for child in chosen}) or chosen[0]
 
 
-def made(children: t.Sequence[Descriptor]) -> Index:
-    """An index of these manifests, the same bytes for the same ones."""
-    docker = all(child.media_type == DOCKER_MANIFEST for child in children)
-    document = {"schemaVersion": 2, "mediaType": DOCKER_LIST if docker else OCI_INDEX}
-    document["manifests"] = [dict(child.json(), platform=_stated(t.cast(Platform, child.platform))) for child in children]
-    raw = json.dumps(document, separators=(",", ":")).encode("utf-8")
-    return t.cast(Index, _manifest.parse(raw, "index"))
-
-
-def _stated(platform: Platform) -> t.Dict[str, str]:
-    return {key: value for key, value in (("architecture", platform.architecture), ("os", platform.os), ("variant", platform.variant)) if value}
+def left(index: Index, chosen: t.AbstractSet[str]) -> t.Optional[Index]:
+    """What stands for those images of an index that were asked for: all of it for all of them, and else the part that lists them
+    alone, without attestations; None for one image, which is its own manifest.
+    """
+    if len(chosen) == 1:
+        return None
+    return index if chosen == {child.digest for child in index.manifests if not child.attestation} else subset(index, chosen)
 
 
 def tree(root: Descriptor, raw: bytes, where: str, read: t.Callable[[Descriptor], t.Optional[bytes]]) -> Tree:

@@ -4,20 +4,29 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
-from .._errors import ArchiveError, InvalidInput, InvalidReference, StowageError, shown
+from .._errors import ArchiveError, InvalidInput, InvalidReference, StowageError, masked, shown
 from .._oci.digest import Digest
 from .._oci.manifest import Descriptor
-from .._oci.reference import Reference
+from .._oci.reference import Reference, misplaced
 from .._oci.reference import parse as parse_reference
 from .content import Blob, Tree
 
 _MOST_MOUNTS = 2
 """How many repositories are asked to give a blob away."""
 
+_FILE = re.compile(r"[^:]*\.(?:tar|tgz|tbz2?|txz|tzst|zip|gz|bz2|xz|zst|zstd)", re.IGNORECASE)
+"""No registry's name ends so; one that does may be written with its port."""
+
 
 # Names
+
+
+def is_path(src: str) -> bool:
+    """Whether a source can only be meant as a path, be there something or not."""
+    return src.startswith(("/", ".")) or bool(_FILE.fullmatch(src))
 
 
 class Site(t.NamedTuple):
@@ -32,12 +41,13 @@ class Site(t.NamedTuple):
         try:
             reference = parse_reference("%s/x" % text.rstrip("/"))
         except InvalidReference as error:
-            raise InvalidInput("%s: %s is no registry: write host[:port][/prefix] (%s)" % (option, shown(text), error)) from None
+            why = misplaced(text) or error
+            raise InvalidInput("%s: %s is no registry: write host[:port][/prefix] (%s)" % (option, shown(masked(text)), why)) from None
         host, _slash, path = text.rstrip("/").partition("/")
         if host not in (reference.registry, "index.docker.io"):
             raise InvalidInput(
                 "%s: %s is no registry, as a registry's name has a dot or a port: write host[:port][/prefix]%s"
-                % (option, shown(text), ", or a path that begins with / or . if a file is meant" if option == "src" else "")
+                % (option, shown(text), ", or the path of a file or folder, as there is none of this name" if option == "src" else "")
             )
         return cls(reference.registry, path + "/" if path else "")
 
@@ -136,8 +146,10 @@ class Plan(t.NamedTuple):
     failures: t.Mapping[Wish, StowageError]
 
 
-def decide(images: t.Mapping[Wish, Tree], facts: Facts, source: str, holds: t.Callable[[str], bool]) -> Plan:
-    """Each blob is sent once, and mounted wherever else it is lacking; ``source`` is how messages call what ``holds`` blobs."""
+def decide(
+    images: t.Mapping[Wish, Tree], facts: Facts, source: str, holds: t.Callable[[str], bool], bases: t.Sequence[str] = ()
+) -> Plan:
+    """Each blob is sent once, and mounted wherever else it is lacking; ``source`` and ``bases`` are how messages call what ``holds`` blobs."""
     moves: t.Dict[Held, Move] = {}
     held: t.Dict[Held, Blob] = {}
     failures: t.Dict[Wish, StowageError] = {}
@@ -149,7 +161,7 @@ def decide(images: t.Mapping[Wish, Tree], facts: Facts, source: str, holds: t.Ca
         unknown = [blob for digest, blob in missing.items() if not (known[digest] or digest in first or holds(digest))]
         lacking = [child for child in content.lacking if (repository, child.digest) not in facts.has]
         if lacking or unknown:
-            failures[wish] = _lacking(wish, lacking, source) if lacking else _unknown(wish, unknown[0], source)
+            failures[wish] = _lacking(wish, lacking, source) if lacking else _unknown(wish, unknown[0], searched(source, bases))
             continue
         held.update(((repository, digest), blob) for digest, blob in content.blobs.items() if digest not in missing)
         for digest, blob in missing.items():
@@ -169,6 +181,11 @@ def needs(wish: Wish, content: Tree, has: t.Container[Held]) -> t.Dict[Digest, B
     return content._replace(documents=tuple(lacking)).blobs
 
 
+def searched(source: str, bases: t.Sequence[str]) -> str:
+    """Where blobs were looked for, for messages."""
+    return "%s with the base %s" % (source, ", ".join(bases)) if bases else source
+
+
 def _others(repository: str, known: t.Iterable[str]) -> t.Tuple[str, ...]:
     return tuple(one for one in known if one != repository)[:_MOST_MOUNTS]
 
@@ -183,6 +200,6 @@ def _lacking(wish: Wish, children: t.Sequence[Descriptor], source: str) -> Stowa
 
 def _unknown(wish: Wish, blob: Blob, source: str) -> StowageError:
     return ArchiveError(
-        "%s: %s (%s) is neither in %s nor in %s: give the earlier bundle that has it as base, or bundle the image as a whole"
-        % (wish.spelling, blob.what, blob.descriptor.digest, source, wish.target.name)
+        "%s (%s) is neither in %s nor in %s: give the earlier bundle that has it as base, or bundle the image as a whole"
+        % (blob.what, blob.descriptor.digest, source, wish.target.name)
     )

@@ -8,7 +8,7 @@ import base64
 import json
 
 import pytest
-from ansible_collections.stowage.oci.plugins.modules import image_copy
+from ansible_collections.stowage.oci.plugins.modules import image_archive, image_copy
 from ansible_collections.stowage.oci.tests.unit import images
 from ansible_collections.stowage.oci.tests.unit.fakes.registry import FakeRegistry
 from ansible_collections.stowage.oci.tests.unit.images import artifact, attestation, image, index, layer, write_docker_archive, write_layout
@@ -209,8 +209,9 @@ def test_some_platforms_come_under_an_index_that_is_the_same_each_time(registry,
 
 def test_a_platform_that_a_bundle_does_not_have_is_an_error(registry, bundle):
     failed = fail(image_copy, src=bundle(MULTI, APP), platform=["linux/s390x"], **into(registry))
-    assert "quay.io/team/multi:1 in %s is there for linux/amd64, linux/arm64, linux/arm/v6, not for linux/s390x" % bundle(MULTI, APP) in failed["msg"]
-    assert "quay.io/team/app:1 in %s is there for linux/amd64, not for linux/s390x" % bundle(MULTI, APP) in failed["msg"]
+    message = "in %s is not there for linux/s390x: name one of these with platform, or leave it away: linux/amd64" % bundle(MULTI, APP)
+    assert "quay.io/team/multi:1 %s, linux/arm64, linux/arm/v6" % message in failed["msg"]
+    assert "quay.io/team/app:1 %s" % message in failed["msg"]
     assert {call.method for call in registry.calls} <= {"HEAD"}
 
 
@@ -266,7 +267,7 @@ def test_what_a_differential_bundle_leaves_out_may_be_in_another_repository(regi
     registry.mounts = False
     failed = fail(image_copy, src=src, **into(registry))
     assert failed["msg"] == (
-        "quay.io/team/app:1: layer 1 of quay.io/team/app:1 (%s) is not in %s, and %s does not give it out of team/tool: "
+        "layer 1 of quay.io/team/app:1 (%s) is not in %s, and %s does not give it out of team/tool: "
         "give the earlier bundle that has it as base" % (BASE.digest, src, registry.host)
     )
     registry.mounts = True
@@ -279,10 +280,22 @@ def test_what_nobody_has_is_named(registry, bundle):
     for check in (True, False):
         failed = fail(image_copy, check, src=src, **into(registry))
         assert failed["msg"] == (
-            "quay.io/team/app:1: layer 1 of quay.io/team/app:1 (%s) is neither in %s nor in %s/team/app: "
+            "layer 1 of quay.io/team/app:1 (%s) is neither in %s nor in %s/team/app: "
             "give the earlier bundle that has it as base, or bundle the image as a whole" % (BASE.digest, src, registry.host)
         )
     assert registry.count("POST", ".*") == 0
+
+
+def test_the_bases_that_were_searched_are_named(registry, bundle, tmp_path):
+    src, base = bundle(NEXT, without=[BASE.digest]), str(write_layout(tmp_path / "base.tar", [ARM]))
+    failed = fail(image_copy, src=src, base=[base], **into(registry))
+    assert failed["msg"].startswith(
+        "layer 1 of quay.io/team/app:1 (%s) is neither in %s with the base %s nor in %s/team/app: give" % (BASE.digest, src, base, registry.host)
+    )
+    registry.offer("team/tool:1", TOOL)
+    registry.mounts = False
+    failed = fail(image_copy, src=bundle(NEXT, TOOL, without=[BASE.digest]), base=[base], **into(registry))
+    assert "(%s) is not in %s with the base %s, and %s does not give it" % (BASE.digest, src, base, registry.host) in failed["msg"]
 
 
 # From a registry
@@ -337,7 +350,7 @@ def test_the_platform_of_a_single_image_is_looked_at(source, registry):
     params = dict(src=source.host, images=["app:1"], **into(registry))
     four_times(image_copy, platform=["linux/amd64"], **params)
     failed = fail(image_copy, platform=["linux/arm64"], **params)
-    assert failed["msg"] == "app:1 at %s is there for linux/amd64, not for linux/arm64: name what you want with platform" % source.host
+    assert failed["msg"] == "app:1 at %s is not there for linux/arm64: name one of these with platform, or leave it away: linux/amd64" % source.host
 
 
 def test_some_platforms_of_a_registry_come_under_an_index_of_their_own(source, registry):
@@ -400,6 +413,38 @@ def test_each_registry_is_known_by_the_auth_file(source, registry, alone):
     assert registry.digest("app", "1") == APP.digest
 
 
+# The same, however it is moved
+
+
+@pytest.mark.parametrize("docker", [False, True])
+@pytest.mark.parametrize("form", ["oci-archive", "oci-layout"])
+@pytest.mark.parametrize("platform", [[], ["linux/arm/v6", "amd64"], ["amd64", "arm64", "linux/arm/v6"], ["arm64"]], ids=len)
+def test_some_platforms_have_one_digest_however_they_are_moved(source, registry, tmp_path, platform, form, docker):
+    children = [image([BASE, layer({"app": one.encode()})], platform=one, docker=docker) for one in ("linux/arm/v6", "linux/amd64", "linux/arm64")]
+    source.offer("multi:1", index(children + [attestation(children[1])] + [artifact()] * (not docker), docker=docker))
+    straight = dict(src=source.host, images=["multi:1"], platform=platform, **into(registry, "/straight"))
+    digest = four_times(image_copy, **straight)[0]["images"][0]["digest"]
+    for some in ([], platform):
+        path = str(tmp_path / ("bundle%d" % len(some)))
+        four_times(image_archive, path=path, images=[source.host + "/multi:1"], platform=some, format=form, plain_http=True)
+        for number, chosen in enumerate([platform] + [[]] * (some == platform)):
+            bundled = dict(src=path, platform=chosen)
+            four_times(image_copy, **bundled, **into(registry, "/%d%d" % (len(some), number)))
+            assert registry.digest("%d%d/multi" % (len(some), number), "1") == digest
+            assert not run(image_copy, **bundled, **into(registry, "/straight"))["changed"]
+    again = dict(src=registry.host + "/straight", images=["multi:1"], platform=platform, **into(registry, "/again"))
+    assert four_times(image_copy, **again)[0]["images"][0]["digest"] == digest == registry.digest("straight/multi", "1")
+
+
+def test_one_platform_of_an_index_that_has_no_other_is_its_own_manifest_everywhere(source, registry, tmp_path):
+    source.offer("multi:1", index([APP, attestation(APP)]))
+    four_times(image_copy, src=source.host, images=["multi:1"], platform=["amd64"], **into(registry, "/straight"))
+    path = str(tmp_path / "bundle")
+    four_times(image_archive, path=path, images=[source.host + "/multi:1"], platform=["amd64"], plain_http=True)
+    four_times(image_copy, src=path, **into(registry, "/bundled"))
+    assert registry.digest("straight/multi", "1") == registry.digest("bundled/multi", "1") == APP.digest
+
+
 # What goes wrong
 
 
@@ -459,10 +504,18 @@ def test_who_may_read_and_not_write_is_told_so(registry, bundle):
 @pytest.mark.parametrize(
     ("params", "said"),
     [
-        (dict(src="nowhere"), "src: nowhere is no registry, as a registry's name has a dot or a port: write host[:port][/prefix], or a path that"),
-        (dict(src="/nowhere"), "/nowhere"),
+        (
+            dict(src="nowhere"),
+            "src: nowhere is no registry, as a registry's name has a dot or a port: write host[:port][/prefix], "
+            "or the path of a file or folder, as there is none of this name",
+        ),
+        (dict(src="/nowhere"), "src: /nowhere: "),
+        (dict(src="none.tar"), "src: none.tar: "),
+        (dict(src="bundles.d/none.tar.zst", images=["app:1"]), "src: bundles.d/none.tar.zst: "),
+        (dict(src="none.tar", base=["none.tar"]), "base: none.tar: "),
+        (dict(src="no.folder"), "images: which images of the registry no.folder to copy has to be said, as there is no file or folder of this name"),
+        (dict(src="localhost:5000", images=["app:1", " app:2"]), "leave out the blanks, those after the commas"),
         (dict(src="localhost:5000"), "images: which images of the registry localhost:5000 to copy has to be said"),
-        (dict(src="localhost:5000", images=[]), "images is empty: name at least one, or leave it away for all images of an archive"),
         (dict(src="localhost:5000", images=["quay.io/app:1"]), "quay.io/app:1 is not in src, localhost:5000/: make a task of each registry"),
         (dict(src="localhost:5000", images=["app:1"], base=["/x"]), "src is a registry, localhost:5000, which has all itself"),
         (dict(src="localhost:5000", images=["app:1"], username="ann", password="x"), "are for one registry"),
@@ -477,7 +530,15 @@ def test_bad_input_is_explained(registry, params, said):
 
 def test_a_destination_that_is_none_is_explained(bundle):
     failed = fail(image_copy, src=bundle(APP), destination="https://registry.example.com")
-    assert "destination: https://registry.example.com is no registry: write host[:port][/prefix]" in failed["msg"]
+    assert "destination: https://registry.example.com is no registry: write host[:port][/prefix] (leave out https://" in failed["msg"]
+
+
+def test_a_path_need_not_look_like_one(registry, bundle, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    bundle(APP)
+    run(image_copy, src="bundle.tar", **into(registry))
+    (tmp_path / "no.folder").symlink_to("bundle.tar")
+    assert not run(image_copy, src="no.folder", **into(registry))["changed"]
 
 
 def test_two_images_of_one_name_are_refused(registry, bundle):
@@ -511,3 +572,9 @@ def test_a_closed_registry_is_not_waited_for(bundle):
         pass
     failed = fail(image_copy, src=bundle(APP), **into(gone, retries=0))
     assert failed["msg"].startswith("%s/team/app:1: no answer from http://%s (Connection refused): see whether" % (gone.host, gone.host))
+
+
+def test_an_empty_list_is_nothing_to_do(registry, bundle):
+    for src in (bundle(APP), "localhost:1"):
+        real, _again = four_times(image_copy, src=src, images=[], **into(registry))
+        assert (real["changed"], real["images"], real["sent_bytes"]) == (False, [], 0)

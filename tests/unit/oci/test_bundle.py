@@ -157,6 +157,20 @@ def test_an_index_that_lists_more_is_replaced_by_one_that_does_not(tmp_path, who
     ]
 
 
+def test_what_is_left_of_an_index_is_as_the_index_has_it(tmp_path):
+    attested = index([ARM, APP, attestation(APP)], names=BOTH.names)
+    found = {member.name: data for member, data in members(Written(tmp_path, attested).tar())}
+    (entry,) = json.loads(found["index.json"])["manifests"]
+    assert found[path(entry["digest"])] == manifest.subset(manifest.parse(attested.raw, "index"), {APP.digest, ARM.digest}).raw
+
+
+def test_images_that_the_index_does_not_list_itself_come_under_one_of_their_own(tmp_path):
+    nested = index([BOTH], names=BOTH.names)
+    found = {member.name: data for member, data in members(Written(tmp_path, nested).tar())}
+    (entry,) = json.loads(found["index.json"])["manifests"]
+    assert [one["digest"] for one in json.loads(found[path(entry["digest"])])["manifests"]] == [APP.digest, ARM.digest]
+
+
 def test_one_platform_of_an_index_is_its_manifest(tmp_path):
     written = Written(tmp_path, BOTH)
     written.members = [one._replace(variants=one.variants[1:]) for one in written.members]

@@ -157,3 +157,50 @@ def test_makes_the_same_bytes_of_the_same_parts():
     assert [one.digest for one in found.layers] == [one.digest for one in APP.layers]
     assert json.loads(made.raw)["annotations"] == {"a": "1", "b": "é"}
     assert manifest.make(Descriptor("", Digest(D), 1), ()).config.media_type == manifest.OCI_CONFIG
+
+
+# Indexes of some manifests
+
+
+def parsed(document):
+    return manifest.parse(json.dumps(document, indent=3).encode(), "here")
+
+
+@pytest.mark.parametrize("media_type", [{}, {"mediaType": manifest.OCI_INDEX}, {"mediaType": manifest.DOCKER_LIST}])
+def test_a_part_of_an_index_keeps_all_that_it_says_of_the_others(media_type):
+    entries = [
+        dict(ARM.descriptor(), platform={"variant": "v6", "os": "linux", "architecture": "arm", "os.features": ["x"]}, annotations={"é": "1"}),
+        dict(images.attestation(APP).descriptor(), platform={"os": "unknown", "architecture": "unknown"}),
+        dict(APP.descriptor(), urls=["https://example.com/app"]),
+    ]
+    document = dict(media_type, schemaVersion=2, manifests=entries, annotations={"built": "today"})
+    found = manifest.subset(parsed(document), {APP.digest, ARM.digest})
+    assert found.raw.decode() == json.dumps(dict(document, manifests=entries[::2]), separators=(",", ":"), ensure_ascii=False)
+    assert found == manifest.parse(found.raw, "here")
+    other = manifest.subset(parsed(document), {one["digest"] for one in entries[1:]})
+    assert manifest.subset(other, {APP.digest}) == manifest.subset(found, {APP.digest})
+
+
+def test_all_of_an_index_is_the_index_to_the_byte():
+    whole = parsed({"schemaVersion": 2, "manifests": [APP.descriptor(), ARM.descriptor()]})
+    assert manifest.subset(whole, {ARM.digest, APP.digest, D}) is whole
+
+
+@pytest.mark.parametrize("docker", [[], [0], [0, 1]])
+def test_makes_the_same_index_of_the_same_manifests(docker):
+    made = [images.image([BASE], platform=one, docker=number in docker) for number, one in enumerate(("linux/arm/v6", "linux/amd64"))]
+    read = [manifest.parse(one.manifest, "here") for one in made]
+    platforms = [Platform("linux", "arm", "v6"), Platform("linux", "amd64")]
+    children = [Descriptor(one.media_type, one.digest, len(one.raw), platform) for one, platform in zip(read, platforms)]
+    found = manifest.make_index(children)
+    assert found == manifest.make_index(children[::-1]) == manifest.parse(found.raw, "here")
+    assert json.loads(found.raw.decode()) == {
+        "schemaVersion": 2,
+        "mediaType": manifest.DOCKER_LIST if len(docker) == 2 else manifest.OCI_INDEX,
+        "manifests": [dict(one.descriptor(), platform=one.platform) for one in made[::-1]],
+    }
+
+
+def test_an_entry_states_no_platform_that_is_not_known():
+    unknown = Descriptor(manifest.OCI_MANIFEST, Digest(D), 1, Platform("linux", ""))
+    assert unknown.entry() == unknown.json()

@@ -9,8 +9,8 @@ from ansible_collections.stowage.oci.plugins.module_utils._errors import Archive
 from ansible_collections.stowage.oci.plugins.module_utils._oci import manifest, platform
 from ansible_collections.stowage.oci.plugins.module_utils._oci.digest import Digest
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse
-from ansible_collections.stowage.oci.plugins.module_utils._plan.content import described, made, narrowed, tree
-from ansible_collections.stowage.oci.plugins.module_utils._plan.copy import Copy, Facts, Keep, Site, Wish, compare, decide, distinct
+from ansible_collections.stowage.oci.plugins.module_utils._plan.content import described, left, narrowed, tree
+from ansible_collections.stowage.oci.plugins.module_utils._plan.copy import Copy, Facts, Keep, Site, Wish, compare, decide, distinct, is_path
 from ansible_collections.stowage.oci.tests.unit.images import artifact, attestation, image, index, layer
 
 BASE = layer({"base": b"0"})
@@ -46,7 +46,9 @@ def test_a_site_is_a_registry_or_a_part_of_it(text, registry, prefix):
         ("", "destination: '' is no registry: write host"),
         ("team", "destination: team is no registry, as a registry's name has a dot or a port"),
         ("team/app", "destination: team/app is no registry, as a registry's name has a dot or a port"),
-        ("https://registry.example.com", "destination: https://registry.example.com is no registry: write host"),
+        ("https://registry.example.com", r"destination: https://registry.example.com is no registry: write host.* \(leave out https://, a registry"),
+        ("ann:secret@registry.example.com", r"destination: ann:\*\*\*@registry.example.com is no registry: .* \(credentials do not belong in it"),
+        (" registry.example.com", "leave out the blanks"),
         ("registry.example.com/Team", "must be lower case"),
     ],
 )
@@ -124,24 +126,40 @@ def test_one_platform_of_an_index_is_its_manifest():
     assert narrowed(parsed(index([APP, attestation(APP)])), [AMD64], "x").digest == APP.digest
 
 
-def test_some_platforms_of_an_index_come_to_an_index_of_their_own():
-    first, second = (narrowed(parsed(MULTI), platforms, "x") for platforms in ([AMD64, ARMV6], [ARMV6, AMD64]))
+@pytest.mark.parametrize("docker", [False, True])
+def test_some_platforms_of_an_index_come_to_the_part_of_it_that_lists_them(docker):
+    children = [image([BASE], docker=docker, platform=one) for one in ("linux/arm/v6", "linux/amd64", "linux/arm64")]
+    whole = index(children + [attestation(children[0])], docker=docker)
+    first, second = (narrowed(parsed(whole), platforms, "x") for platforms in ([AMD64, ARMV6], [ARMV6, AMD64]))
     assert first.raw == second.raw
-    assert json.loads(first.raw.decode())["manifests"] == [
-        dict(APP.descriptor(), platform={"architecture": "amd64", "os": "linux"}),
-        dict(OLD.descriptor(), platform={"architecture": "arm", "os": "linux", "variant": "v6"}),
-    ]
+    document = json.loads(whole.raw.decode())
+    assert json.loads(first.raw.decode()) == dict(document, manifests=document["manifests"][:2])
+    assert first.media_type == (manifest.DOCKER_LIST if docker else manifest.OCI_INDEX)
+    assert [child.digest for child in first.manifests] == [child.digest for child in children[:2]]
 
 
-def test_an_index_of_docker_manifests_is_made_as_docker_has_it():
-    children = [image([BASE], docker=True), image([BASE], docker=True, platform="linux/arm64")]
-    whole = index(children, docker=True)
-    assert made(parsed(whole).manifests).media_type == manifest.DOCKER_LIST
+def test_all_of_a_part_is_the_part():
+    part = narrowed(parsed(MULTI), [AMD64, ARM64], "x")
+    assert narrowed(part, [ARM64, AMD64], "x").raw == narrowed(part, [], "x").raw == part.raw
+    assert narrowed(part, [ARM64], "x").digest == ARM.digest
+
+
+def test_one_manifest_may_serve_several_platforms():
+    listed = [dict(OLD.descriptor(), platform={"os": "linux", "architecture": "arm", "variant": one}) for one in ("v6", "v7")]
+    whole = manifest.parse(json.dumps({"schemaVersion": 2, "manifests": [APP.descriptor()] + listed}).encode(), "index")
+    assert narrowed(whole, [ARMV6, platform.parse("linux/arm/v7")], "x").digest == OLD.digest
+
+
+def test_what_is_left_of_an_index_is_none_where_one_image_is_which_stands_for_itself():
+    assert left(parsed(index([APP, attestation(APP)])), {APP.digest}) is None
+    assert left(parsed(MULTI), {APP.digest, ARM.digest, OLD.digest}).raw == MULTI.raw
 
 
 def test_a_platform_that_is_not_there_is_an_error():
-    with pytest.raises(InvalidInput, match="x is there for linux/amd64, linux/arm64, linux/arm/v6, not for linux/s390x"):
+    with pytest.raises(InvalidInput, match="x is not there for linux/s390x: name one .*, or leave it away: linux/amd64, linux/arm64, linux/arm/v6$"):
         narrowed(parsed(MULTI), [platform.parse("linux/s390x")], "x")
+    with pytest.raises(InvalidInput, match="x is not there for linux/amd64: it states no platform, so name the manifest"):
+        narrowed(manifest.parse(json.dumps({"schemaVersion": 2, "manifests": [APP.descriptor()]}).encode(), "index"), [AMD64], "x")
 
 
 # What belongs to an image
@@ -240,9 +258,36 @@ def test_a_blob_that_nobody_has_fails_its_images_alone():
     ((failed, error),) = found.failures.items()
     assert failed.spelling == "quay.io/app:1"
     assert str(error) == (
-        "quay.io/app:1: layer 1 of x (%s) is neither in bundle.tar nor in localhost:5000/app: "
+        "layer 1 of x (%s) is neither in bundle.tar nor in localhost:5000/app: "
         "give the earlier bundle that has it as base, or bundle the image as a whole" % BASE.digest
     )
+
+
+def test_the_bases_that_were_searched_are_named():
+    images = {wish("quay.io/app:1"): content(APP)}
+    found = decide(images, Facts(set(), {}), "bundle.tar", lambda digest: digest != BASE.digest, ["one.tar", "two.tar"])
+    assert [str(error) for error in found.failures.values()] == [
+        "layer 1 of x (%s) is neither in bundle.tar with the base one.tar, two.tar nor in localhost:5000/app: "
+        "give the earlier bundle that has it as base, or bundle the image as a whole" % BASE.digest
+    ]
+
+
+@pytest.mark.parametrize(
+    "src", ["/x", "./x", "../x", ".x", "none.tar", "a/none.TAR", "b.tgz", "b.tar.gz", "b.tar.zst", "b.zip", "a@1.2.tar", "registry.example.com/x.tar"]
+)
+def test_what_can_only_be_meant_as_a_path(src):
+    assert is_path(src)
+
+
+@pytest.mark.parametrize(
+    "src",
+    [
+        "registry.example.com", "localhost:5000", "localhost", "registry.zip:443", "registry.example.com/tar", "gz", "a.target",
+        "https://registry.example.com/x.tar", "deploy:secret@registry.example.com/x.tar",
+    ],
+)
+def test_what_may_be_a_registry(src):
+    assert not is_path(src)
 
 
 def test_a_blob_that_the_destination_has_somewhere_need_not_be_in_the_source():
