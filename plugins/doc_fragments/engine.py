@@ -37,6 +37,7 @@ options:
   engine_timeout:
     description:
       - Seconds of silence after which an engine is given up. Work may take longer as long as the engine says something.
+      - At least V(1).
     type: int
     default: 600
 """

@@ -11,6 +11,7 @@ options:
   parallel:
     description:
       - How many images are worked on side by side. One that fails does not stop the others; the task fails at the end.
+      - At least V(1).
     type: int
     default: 4
 """

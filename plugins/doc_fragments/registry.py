@@ -10,8 +10,9 @@ class ModuleDocFragment:
 options:
   username:
     description:
-      - The account at the registry, with O(password). It is shown to the one registry that the task is about and to its token
-        server; a task that names images of several registries is refused.
+      - The account at the registry, with O(password), for a task that has to do with one registry alone, as source, destination or
+        in the names of its images. It is shown to that registry and its token server; a task with two registries, of which one may
+        need no account, is refused before any is asked. Make a task of each then, or use O(auth_file), which has an account for each.
     type: str
   password:
     description:
@@ -55,12 +56,14 @@ options:
   registry_timeout:
     description:
       - Seconds of silence after which a registry, or a credential helper, is given up. Connecting has 10 of them at most.
+      - At least V(1).
     type: int
     default: 60
   retries:
     description:
       - How often a request is made again after a broken connection, an answer of 429 or of 500, 502, 503 or 504; with pauses that
-        double from a second on, or as long as C(Retry-After) says, if that is a minute at most.
+        double from a second on, or as long as C(Retry-After) says, if that is a minute at most. A host whose name is unknown is not asked for again.
+      - At least V(0), which is never.
     type: int
     default: 4
 notes:

@@ -38,15 +38,17 @@ options:
   images:
     description:
       - References as for C(docker pull), C([registry[:port]/]repository[:tag][@digest]). V(nginx) is
-        C(docker.io/library/nginx:latest).
+        C(docker.io/library/nginx:latest). An empty list means nothing to do.
     type: list
     elements: str
     required: true
     aliases: [name]
   platform:
     description:
-      - Which platform of a multi-platform image the reference shall name, for example V(linux/arm64). The host's own by
-        default. An image that the registry has for other platforms alone is an error; without this option an image of one
+      - Which platform of a multi-platform image the reference shall name, C(os/architecture[/variant]), for example
+        V(linux/arm64) or V(linux/arm/v7). A known architecture alone is that of linux, and names of kernels will do,
+        so that V(arm64) and V(aarch64) are V(linux/arm64), and V(x86_64) is V(linux/amd64). The host's own by default.
+      - An image that the registry has for other platforms alone is an error; without this option an image of one
         platform is taken as it is.
       - On Docker's containerd store another platform than the host's needs Docker 28 or later.
     type: str
@@ -61,7 +63,9 @@ notes:
   - All questions are asked before the first image is pulled, for more images at once than O(parallel) says. An image that is as it shall be
     costs a look at the host and one question.
   - Docker engines ask registries themselves, with their own mirrors, CAs, proxies and insecure registries; only a username and
-    password, or the credentials of the user that runs the module, are handed to them.
+    password, or the credentials of the user that runs the module, are handed to them. O(plain_http) does not reach them -
+    C(127.0.0.0/8) is an insecure registry to them by default, and any other that speaks no TLS has to be in C(insecure-registries)
+    of their C(daemon.json).
     O(ca_cert), O(validate_certs), O(plain_http), O(registry_timeout) and O(retries) count where the module asks a registry itself.
     That is always so with Podman, which has no such call; on Docker where an image is to be compared by its content.
     It needs C(requests) on the host; with Docker the module does without it if it must.

@@ -40,6 +40,7 @@ options:
     description:
       - References as for C(docker push), C([registry[:port]/]repository[:tag]), which name images on the host. V(app) is
         C(docker.io/library/app:latest). A digest cannot be given, because it follows from what is pushed.
+      - An empty list means nothing to do.
     type: list
     elements: str
     required: true
@@ -48,8 +49,8 @@ notes:
   - All questions are asked before the first image is pushed, for more images at once than O(parallel) says. An image that is as it shall be
     costs a look at the host and one question.
   - Docker engines push and ask with their own mirrors, CAs, proxies and insecure registries; only a username and password, or the
-    credentials of the user that runs the module, are handed to them. C(127.0.0.0/8) is an insecure registry to them by default; any
-    other that speaks no TLS has to be in C(insecure-registries) of their C(daemon.json).
+    credentials of the user that runs the module, are handed to them. O(plain_http) does not reach them - C(127.0.0.0/8) is an
+    insecure registry to them by default, and any other that speaks no TLS has to be in C(insecure-registries) of their C(daemon.json).
     O(ca_cert), O(validate_certs), O(plain_http), O(registry_timeout) and O(retries) count where the module asks a registry itself.
     That is always so with Podman, which has no such call; on Docker where an image is to be compared by its content.
     It needs C(requests) on the host; with Docker the module does without it if it must.

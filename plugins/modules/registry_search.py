@@ -42,9 +42,19 @@ options:
         (V(catalog), V(gitlab), V(nexus), V(artifactory) of O(api), or a project of V(harbor)) it is a part of the repository's name,
         in upper or lower case.
       - With C(*), C(?) or C([...]) it is a pattern that the whole name has, in which C(*) stands for C(/) too.
+      - It has no registry, which is O(registry), and no tag; those are chosen with O(tags).
       - Docker Hub and Quay need one.
     type: str
     default: ''
+  exact:
+    description:
+      - Whether O(query) is the whole name of the one repository that is wanted, as RV(repositories[].name) has it; of an official image
+        of Docker Hub the short one will do.
+      - V(catalog) of O(api) then asks for that repository's tags and reads no catalog, which takes no right to the catalog either.
+        With V(docker_hub), V(v1) and V(quay) the name has to be in the first 10 pages that the search finds; else nothing is
+        returned and RV(truncated) is true.
+    type: bool
+    default: false
   api:
     description:
       - How the registry is asked.
@@ -70,12 +80,14 @@ options:
     default: 100
   official:
     description:
-      - Only official images. V(docker_hub) and V(v1) of O(api) know which are.
+      - Only official images. V(docker_hub) and V(v1) of O(api) know which are. V(auto) asks no other then, and the task fails where
+        the registry does not tell.
     type: bool
     default: false
   min_stars:
     description:
-      - Only repositories with that many stars. V(docker_hub), V(v1) and V(quay) of O(api) know them.
+      - Only repositories with that many stars. V(docker_hub), V(v1) and V(quay) of O(api) know them. V(auto) asks no other then, and the
+        task fails where the registry tells none.
     type: int
     default: 0
   tags:
@@ -134,6 +146,7 @@ EXAMPLES = r"""
   stowage.oci.registry_search:
     registry: registry.example.com
     query: team/app
+    exact: true
     tags: ^[0-9.]+$
     tag_range: ">=1.2 <2"
     tag_limit: 1
@@ -225,6 +238,7 @@ def main() -> None:
     spec = dict(
         registry=dict(type="str", default="docker.io"),
         query=dict(type="str", default=""),
+        exact=dict(type="bool", default=False),
         api=dict(type="str", choices=list(APIS), default=AUTO),
         scope=dict(type="str", default=""),
         limit=dict(type="int", default=100),

@@ -161,8 +161,8 @@ def test_says_which_platforms_there_are(engine, registry):
     for kind, item in (("index", index([ARM])), ("image", ARM)):
         name = f"{registry.host}/pull/{kind}-{engine.kind}:1"
         publish(registry, name.partition("/")[2], item)
-        refused(f"{kind}-{engine.kind}:1 at .* is there for linux/arm64, not for linux/s390x: name", engine, name, platform="linux/s390x")
-    refused(f"index-{engine.kind}:1 at .* is there for linux/arm64, not for linux/amd64: name", engine, name.replace("/image-", "/index-"))
+        refused(f"{kind}-{engine.kind}:1 is not there for linux/s390x: name .*: linux/arm64", engine, name, platform="linux/s390x")
+    refused(f"index-{engine.kind}:1 is not there for linux/amd64: name .* platform: linux/arm64$", engine, name.replace("/image-", "/index-"))
     assert tags(engine) == set()
     assert pull(engine, name)[0]["image_id"] == identity(engine, ARM)
 
@@ -186,7 +186,7 @@ def test_asks_nobody_for_a_digest_that_is_there(engine, tmp_path):
         assert pull(engine, text)[0]["reason"] == "same_digest"
     assert pull(engine, f"{name}:1", policy="missing")[0]["reason"] == "present"
     assert tags(engine) == {f"{name}:1"}
-    refused("pull/digest:1: (the engine at .* could not have it from|no answer from) .*[Cc]onnection refused", engine, f"{name}:1")
+    refused("pull/digest:1: (the engine at .* could not ask .* for it|no answer from) .*[Cc]onnection refused", engine, f"{name}:1")
 
 
 @pytest.mark.parametrize("by", ["the engine", "image_load"])
@@ -244,8 +244,7 @@ def test_opens_a_registry_with_what_the_user_knows(engine, closed, tmp_path):
     name = f"{closed.host}/pull/closed-{engine.kind}:1"
     publish(closed, name.partition("/")[2], OLD, "ann:secret")
     refused(f"closed-{engine.kind}:1: {closed.host} wants .*: give username and password, or log in", engine, name)
-    wrong = "refuses the credentials from username and password" if engine.store == "podman" else "wants other credentials"
-    refused(f"closed-{engine.kind}:1: {closed.host} {wrong}", engine, name, username="ann", password="guess")
+    refused(f"closed-{engine.kind}:1: {closed.host} refuses the credentials from username and password", engine, name, username="ann", password="guess")
     assert tags(engine) == set()
     assert pull(engine, name, username="ann", password="secret")[0]["action"] == "pulled"
 

@@ -149,7 +149,7 @@ def test_finds_the_config_for_a_platform(source, own):
     asked = client(**options)
     assert asked.config_digest(at(host, f"{own}:multi"), AMD64) == APP.config_digest
     assert asked.config(at(host, f"{own}:multi"), AMD64).diff_ids == tuple(APP.diff_ids)
-    with pytest.raises(ArchiveError, match=f"{own}:chart at {host} is no image, but application/vnd.cncf.helm.config.v1"):
+    with pytest.raises(ArchiveError, match=f"{own}:chart is no image, but application/vnd.cncf.helm.config.v1"):
         asked.config_digest(at(host, f"{own}:chart"), AMD64)
 
 
@@ -199,8 +199,8 @@ def test_says_that_schema_1_is_no_image(crane_registry, own):
 @pytest.mark.parametrize(
     ("who", "why"),
     [
-        ("anonymous", r"wants credentials, or has no such repository \(.*\): there are none for it in .*config.json.*: give username and password"),
-        ("stranger", r"refuses the credentials from username and password \(.*\): they are wrong, or not for this repository"),
+        ("anonymous", r"wants credentials, or has no such repository \(.*\): none were given, and there are none for it in .*config.json.*: give username"),
+        ("stranger", r"refuses the credentials from username and password \(.*\): they are wrong, or give no access to "),
     ],
 )
 def test_says_who_may_not(request, registry, own, guard, who, why):
@@ -387,7 +387,7 @@ def test_says_that_nobody_listens(own):
 
 
 def test_says_that_a_host_is_not_known(own):
-    with pytest.raises(RegistryError, match=f"{own}:1: no answer from https://registry.invalid in 3 tries"):
+    with pytest.raises(RegistryError, match=f"{own}:1: (cannot ask https://registry.invalid |no answer from https://registry.invalid in 3 tries)"):
         client().resolve(at("registry.invalid", f"{own}:1"))
 
 
@@ -492,7 +492,7 @@ def test_slow_is_not_silent(faulty, line):
 
 def test_says_that_a_manifest_is_damaged(faulty, line):
     faulty.on("GET", "/manifests/", faults.wrong(5), times=3)
-    why = f"{line.spelling} at {faulty.host} answers something else than was asked for: .* the registry, or what lies between, is damaged"
+    why = f"{line.spelling} answers something else than was asked for: .* the registry, or what lies between, is damaged"
     with pytest.raises(RegistryError, match=why):
         client(plain_http=True).manifest(line)
     with pytest.raises(RegistryError, match=why):

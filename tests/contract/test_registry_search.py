@@ -152,6 +152,17 @@ def test_no_more_of_a_catalog_than_is_wanted(registry):
     assert (names(result), result["truncated"]) == ([f"limited/app{number}" for number in range(7)], True)
 
 
+def test_one_repository_alone(served):
+    push(served, "exact/app:1", OLD)
+    push(served, "x/exact/app:1", NEW)
+    result = search(served, "exact/app", exact=True, digests=True)
+    assert (result["api"], [(one["name"], one["tags"]) for one in result["repositories"]]) == (
+        "catalog", [("exact/app", [{"name": "1", "digest": OLD.digest}])]
+    )
+    for absent in ("exact", "app"):
+        assert search(served, absent, exact=True, tags=True)["repositories"] == []
+
+
 def test_a_repository_whose_tags_are_gone(registry):
     digest = push(registry, "gone/app:1", OLD)
     call(f"{registry.url}/v2/gone/app/manifests/{digest}", "DELETE")
@@ -185,6 +196,7 @@ def test_a_registry_that_wants_a_token(registry, bearer):
     push(registry, "tokens/app:1", OLD)
     refused("^the catalog of .* wants credentials", bearer, "tokens/")
     refused("^the catalog of .* refuses the credentials from username and password", bearer, "tokens/", username="bob", password="secret-bob")
+    assert names(search(bearer, "tokens/app", exact=True, username="bob", password="secret-bob")) == ["tokens/app"]
     found = search(bearer, "tokens/", digests=True, parallel=4, **bearer.options)["repositories"]
     assert found[0]["tags"] == [{"name": "1", "digest": OLD.digest}]
 

@@ -164,10 +164,10 @@ class Engine:
                 query["platform"] = platform
         with self.transport.request("POST", path, query, headers) as answer:
             if answer.status >= 400:
-                raise refusals.of_asking(self.url, self.store == PODMAN, reference, answer.status, answer.reason())
+                raise refusals.of_pulling(self.url, self.store == PODMAN, reference, answer.status, answer.reason())
             for message in answer.messages():
                 if message.get("error"):
-                    raise refusals.of_asking(self.url, self.store == PODMAN, reference, 0, str(message["error"]))
+                    raise refusals.of_pulling(self.url, self.store == PODMAN, reference, 0, str(message["error"]))
 
     def push(
         self, reference: Reference, platform: t.Optional[_platform.Platform] = None, auth: t.Optional[str] = None, tls_verify: bool = True

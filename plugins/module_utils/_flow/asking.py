@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import typing as t
 
 from .._engine import local as _local
 from .._engine.engine import CONTAINERD, PODMAN, Engine
+from .._engine.refusals import Denied
 from .._errors import EngineError, NotInRegistry, RegistryDenied, RegistryError
 from .._oci import image as _image
 from .._oci import platform as _platform
@@ -49,15 +51,20 @@ class Asker:
         self._silent: t.Set[str] = set()
         self.tls_verify: bool = options["validate_certs"] and not options["plain_http"]
 
-    def auth(self, reference: Reference) -> t.Optional[str]:
-        """An X-Registry-Auth header for the engine, if we have a credential."""
+    @contextlib.contextmanager
+    def known(self, reference: Reference) -> t.Iterator[t.Optional[str]]:
+        """An X-Registry-Auth header for the engine, if we have a credential; a refusal says which, or where we looked for one."""
         credential = self._keychain.find(reference)
-        return credential.for_engine(reference.registry) if credential else None
+        try:
+            yield credential.for_engine(reference.registry) if credential else None
+        except Denied as error:
+            raise self._keychain.denied(reference, error.reason) from None
 
     def remote(self, reference: Reference) -> Remote:
         """What the reference names now; raises NotInRegistry, RegistryDenied, RegistryError or EngineError."""
         try:
-            answer = self._engine.distribution(reference, self.auth(reference))
+            with self.known(reference) as auth:
+                answer = self._engine.distribution(reference, auth)
         except EngineError as error:
             if not any(words in str(error) for words in _HIDDEN):
                 raise

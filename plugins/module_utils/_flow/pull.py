@@ -100,8 +100,8 @@ class Puller:
         and stays incomplete.
         """
         reference, digest = wish.reference, remote.descriptor.digest
-        platform, auth = str(self._platform) if self._platform else None, self._asker.auth(reference)
-        self._engine.pull(reference, platform, auth, self._asker.tls_verify)
+        with self._asker.known(reference) as auth:
+            self._engine.pull(reference, str(self._platform) if self._platform else None, auth, self._asker.tls_verify)
         after = self._look(reference)
         if after and self._engine.store == CLASSIC and digest not in after.digests:
             # The classic store leaves a digest with that image of an index which had it first, whatever is pulled later.

@@ -16,6 +16,7 @@ from .._plan.pull import Keep, Local, Remote
 from .._plan.push import Push, Sends, decide, sent, wished
 from .._plan.tag import similar
 from .._registry.keychain import Keychain
+from .._registry.upload import pushing
 from .asking import Asker, seen
 
 Result = t.Dict[str, t.Any]
@@ -99,7 +100,8 @@ class Pusher:
 
     def _push(self, reference: Reference) -> Digest:
         """Push, and find nothing left to do; the digest that the registry has. Raises EngineError if there is."""
-        self._engine.push(reference, None, self._asker.auth(reference), self._asker.tls_verify)
+        with pushing(reference), self._asker.known(reference) as auth:
+            self._engine.push(reference, None, auth, self._asker.tls_verify)
         after = self._asked(reference)
         if after.remote is None or isinstance(self._decide(after)[0], Push):
             found = "has %s, which is another image" % after.remote.descriptor.digest if after.remote else "has no such image"

@@ -37,6 +37,9 @@ U = t.TypeVar("U")
 _RANKED_PAGES = 100
 """Of a search that puts the best first; a list of all names is read to its end."""
 
+_EXACT_PAGES = 10
+"""Of such a search for an exact name."""
+
 
 class Api(t.NamedTuple):
     pages: t.Callable[[Source, Question], Pages]
@@ -100,16 +103,26 @@ class Searcher:
                 return (api,) + self._collect(api)
             except RegistryError as error:
                 passes = api == _plan.HUB and not isinstance(error, Limited) or isinstance(error, (NotOffered, RegistryDenied))
-                if not passes or len(apis) == 1:
+                if not passes:
                     raise
                 refused.append(error)
-        raise RegistryError("%s. It was asked in vain as api %s too" % (refused[0], ", ".join(apis[1:])))
+        message, narrowed = str(refused[0]), _plan.narrowed(self._wish)
+        if apis[1:]:
+            message += ". It was asked in vain as api %s too" % ", ".join(apis[1:])
+        if narrowed:
+            message += ". It was asked in no other way, as %s" % narrowed
+        raise RegistryError(message)
 
     def _collect(self, api: str) -> t.Tuple[t.List[Found], bool]:
         wish, most = self._wish, _APIS[api].most
+        if wish.exact and most == _RANKED_PAGES:
+            most = _EXACT_PAGES
         known: t.Set[str] = set()
         found: t.List[Found] = []
-        for number, page in enumerate(_APIS[api].pages(self._source, Question(_plan.asked(wish), wish.scope)), 1):
+        for number, page in enumerate(_APIS[api].pages(self._source, Question(_plan.asked(wish), wish.scope, wish.exact)), 1):
+            lack = _plan.untold(wish, [(one.stars, one.official) for one in page])
+            if lack:
+                raise NotOffered("%s: %s, asked as api %s, %s" % (self._source.reference.spelling, wish.registry, api, lack))
             before = len(known)
             for one in page:
                 if one.reference.name in known:
@@ -119,6 +132,8 @@ class Searcher:
                     if len(found) == wish.limit > 0:
                         return found, True
                     found.append(one)
+            if wish.exact and found:
+                return found, False
             if number == most or (page and len(known) == before):
                 # A server that answers the same page for ever has no more to tell.
                 return found, number == most

@@ -101,12 +101,12 @@ def decide(wish: Wish, local: t.Optional[Local], remote: Remote, content: t.Opti
     if remote.index:
         wanted = wanted or wish.host
         if remote.platforms is not None:
-            wanted, exactly = remote.platforms[choose(wanted, remote.platforms, where, NotInRegistry)], True
+            wanted, exactly = remote.platforms[choose(wanted, remote.platforms, where, NotInRegistry, named=wish.platform is not None)], True
     elif wanted:
         known = local is not None and local.complete and remote.descriptor.digest in local.digests
         offered = content.platform if content else t.cast(Local, local).platform if known else None
         if offered and not _serves(offered, wanted):
-            choose(wanted, [offered], where, NotInRegistry)
+            choose(wanted, [offered], where, NotInRegistry, named=True)
 
     if local is None:
         return Pull("absent")

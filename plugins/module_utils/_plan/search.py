@@ -8,8 +8,8 @@ import fnmatch
 import re
 import typing as t
 
-from .._errors import InvalidInput, InvalidReference, shown
-from .._oci.reference import DOCKER_HUB, parse
+from .._errors import InvalidInput, InvalidReference, masked, shown
+from .._oci.reference import DOCKER_HUB, misplaced, parse
 from .versions import Range, newest_first
 
 AUTO, HUB, V1, CATALOG, QUAY, HARBOR, GITLAB, NEXUS, ARTIFACTORY = (
@@ -30,6 +30,10 @@ _LISTS = (CATALOG, GITLAB, NEXUS, ARTIFACTORY)
 _HAVE_STARS = (HUB, V1, QUAY)
 _HAVE_OFFICIAL = (HUB, V1)
 
+_NO_STARS = "tells no stars: leave min_stars away"
+_NO_OFFICIAL = "does not tell which images are official: leave official away"
+
+_OFFICIAL = "library/"
 _WILD = re.compile(r"\[.*\]|[*?]")
 _REFERRERS = re.compile(r"sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{64,128})(?:\..*)?")
 """Tags by which signatures and the like name their image (distribution-spec, "Referrers Tag Schema"; cosign)."""
@@ -38,10 +42,14 @@ _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 
 
 class Wish(t.NamedTuple):
-    """``limit`` and ``tag_limit`` are 0 for all; ``tags`` is None where none are wanted, else a pattern that they have."""
+    """``limit`` and ``tag_limit`` are 0 for all; ``tags`` is None where none are wanted, else a pattern that they have.
+
+    ``exact``: the query is the whole name of the one repository that is wanted.
+    """
 
     registry: str
     query: str
+    exact: bool
     api: str
     scope: str
     limit: int
@@ -59,10 +67,11 @@ def wish(options: t.Mapping[str, t.Any]) -> Wish:
         if options[name] < 0:
             raise InvalidInput("%s %d: give a number from 0 on" % (name, options[name]))
     tag_range = Range(options["tag_range"]) if options["tag_range"] else None
+    registry = _registry(options["registry"])
     found = Wish(
-        _registry(options["registry"]), options["query"].strip(), options["api"], options["scope"].strip("/ "), options["limit"],
-        options["official"], options["min_stars"], _pattern(options["tags"], bool(tag_range or options["digests"] or options["tag_limit"])),
-        tag_range, options["tag_limit"], options["digests"],
+        registry, _query(options["query"].strip(), options["exact"], registry), options["exact"], options["api"], options["scope"].strip("/ "),
+        options["limit"], options["official"], options["min_stars"],
+        _pattern(options["tags"], bool(tag_range or options["digests"] or options["tag_limit"])), tag_range, options["tag_limit"], options["digests"],
     )
     _possible(found)
     return found
@@ -81,17 +90,34 @@ def apis(wished: Wish) -> t.Tuple[str, ...]:
 
 def asked(wished: Wish) -> str:
     """What a search is asked for: the query, or the longest part of it that has no wildcards."""
+    if wished.exact:
+        return _short(wished, wished.query)
     return max(_WILD.split(wished.query), key=len)
+
+
+def untold(wished: Wish, told: t.Sequence[t.Tuple[t.Optional[int], t.Optional[bool]]]) -> t.Optional[str]:
+    """Which option wants to know what a registry tells of none of its repositories, of each of which ``told`` has stars and official."""
+    if told and wished.min_stars and all(stars is None for stars, _official in told):
+        return _NO_STARS
+    if told and wished.official and all(official is None for _stars, official in told):
+        return _NO_OFFICIAL
+    return None
+
+
+def narrowed(wished: Wish) -> t.Optional[str]:
+    """Why api=auto asks a host of which nothing is known in fewer ways than it could, if an option is why."""
+    return _lacks(CATALOG, wished) if wished.api == AUTO and wished.registry not in _OF_HOST and not wished.scope else None
 
 
 def wanted(wished: Wish, api: str, name: str, stars: t.Optional[int], official: t.Optional[bool]) -> bool:
     """Whether a repository that the API found is one of those that were asked for."""
     if (wished.official and not official) or (stars or 0) < wished.min_stars:
         return False
+    if wished.exact:
+        return name == wished.query
     query, low = wished.query.lower(), name.lower()
     if _WILD.search(query):
-        short = low[len("library/"):] if wished.registry == DOCKER_HUB and low.startswith("library/") else low
-        return fnmatch.fnmatchcase(low, query) or fnmatch.fnmatchcase(short, query)
+        return fnmatch.fnmatchcase(low, query) or fnmatch.fnmatchcase(_short(wished, low), query)
     return query in low or not (api in _LISTS or wished.scope)
 
 
@@ -114,9 +140,31 @@ def _registry(text: str) -> str:
             return name
     except InvalidReference:
         pass
+    why = misplaced(text)
     raise InvalidInput(
-        "registry %s: name a host with an optional port, as image names begin with, for example registry.example.com:5000" % shown(text)
+        "registry %s: name a host with an optional port, as image names begin with, for example registry.example.com:5000%s"
+        % (shown(masked(text)), " (%s)" % why if why else "")
     )
+
+
+def _query(text: str, exact: bool, registry: str) -> str:
+    """The query; an exact one as the repository's name is written in full."""
+    if ":" in text or "@" in text:
+        raise InvalidInput(
+            "query %s: names of repositories are searched, which have no registry, tag or digest: name a host with registry, choose tags with tags"
+            % shown(text)
+        )
+    if not exact:
+        return text
+    try:
+        return parse("%s/%s" % (registry, text)).repository
+    except InvalidReference:
+        raise InvalidInput("query %s: with exact give the whole name of one repository, such as team/app" % shown(text)) from None
+
+
+def _short(wished: Wish, name: str) -> str:
+    """As Docker Hub calls its official images."""
+    return name[len(_OFFICIAL):] if wished.registry == DOCKER_HUB and name.startswith(_OFFICIAL) else name
 
 
 def _pattern(given: t.Any, implied: bool) -> t.Optional[t.Pattern[str]]:
@@ -150,7 +198,7 @@ def _lacks(api: str, wished: Wish) -> t.Optional[str]:
     if wished.scope and api not in _ASKED_FOR_SCOPE:
         return "api %s knows no scope: leave it away" % api
     if wished.min_stars and api not in _HAVE_STARS:
-        return "api %s tells no stars: leave min_stars away" % api
+        return "api %s %s" % (api, _NO_STARS)
     if wished.official and api not in _HAVE_OFFICIAL:
-        return "api %s does not tell which images are official: leave official away" % api
+        return "api %s %s" % (api, _NO_OFFICIAL)
     return None

@@ -63,17 +63,7 @@ class Auth:
 
     def denied(self, reference: Reference, answer: Answer) -> RegistryDenied:
         """The sentence for a 401 or 403 that we have no further answer to."""
-        credential = self._keychain.find(reference)
-        why = reason(answer)
-        if credential:
-            return RegistryDenied(
-                "%s: %s refuses the credentials from %s (%s): they are wrong, or not for this repository"
-                % (reference.spelling, reference.registry, credential.source, why)
-            )
-        return RegistryDenied(
-            "%s: %s wants credentials, or has no such repository (%s): there are none for it in %s: give username and password, or log in"
-            % (reference.spelling, reference.registry, why, self._keychain.looked)
-        )
+        return self._keychain.denied(reference, reason(answer))
 
     def _token(self, reference: Reference, challenge: Challenge, scopes: t.Tuple[str, ...], credential: t.Optional[Credential]) -> t.Tuple[str, float]:
         """A token and the seconds it is good for."""

@@ -15,7 +15,7 @@ import subprocess
 import threading
 import typing as t
 
-from .._errors import InvalidInput, RegistryError, shown
+from .._errors import InvalidInput, RegistryDenied, RegistryError, shown
 from .._oci.reference import DOCKER_HUB, Reference
 
 HUB_KEY = "https://index.docker.io/v1/"
@@ -48,12 +48,12 @@ class Credential(t.NamedTuple):
 
 
 class Keychain:
-    """Finds the credential of a repository; ``looked`` says where, for messages."""
+    """Finds the credential of a repository, and knows what it means that a registry wants another."""
 
     def __init__(self, given: t.Optional[Credential], paths: t.Sequence[str], timeout: float) -> None:
         self._given = given
         self._files = [_File.read(path, timeout) for path in paths if os.access(path, os.R_OK)]
-        self.looked = ", ".join(paths)
+        self._looked = ", ".join(paths)
 
     @classmethod
     def of(
@@ -88,6 +88,23 @@ class Keychain:
             if credential:
                 return credential
         return None
+
+    def denied(self, reference: Reference, why: str) -> RegistryDenied:
+        """The sentence for a refusal to which we have no further answer, whoever asked for us; ``why`` is in the registry's words.
+
+        A reference without a repository is what belongs to the registry as a whole, such as its catalog.
+        """
+        said = (reference.spelling, reference.registry)
+        credential = self.find(reference)
+        if credential:
+            return RegistryDenied(
+                "%s: %s refuses the credentials from %s (%s): they are wrong, or give no access to %s"
+                % (said + (credential.source, why, reference.repository or "that"))
+            )
+        return RegistryDenied(
+            "%s: %s wants credentials%s (%s): none were given, and there are none for it in %s: give username and password, or log in"
+            % (said + (", or has no such repository" if reference.repository else "", why, self._looked))
+        )
 
 
 def places(environ: t.Mapping[str, str], podman: bool = False) -> t.List[str]:

@@ -16,7 +16,7 @@ def pages(source: Source, question: Question) -> Pages:
     """One page: the tags of a repository need not come together."""
     query = {"format": "docker"}
     if question.query:
-        query["docker.imageName"] = "*%s*" % question.query.lower()
+        query["docker.imageName"] = question.query if question.exact else "*%s*" % question.query.lower()
     if question.scope:
         query["repository"] = question.scope
     tags: t.Dict[Reference, t.Dict[str, t.Optional[str]]] = {}

@@ -32,10 +32,14 @@ class Found(t.NamedTuple):
 
 
 class Question(t.NamedTuple):
-    """``query`` is a text without wildcards, or empty; ``scope`` is the part of the registry that is searched."""
+    """``query`` is a text without wildcards, or empty; ``scope`` is the part of the registry that is searched.
+
+    ``exact``: nothing but the repository of this name is wanted; an API that finds more by it may tell that too.
+    """
 
     query: str
     scope: str
+    exact: bool
 
 
 class Source:
@@ -60,6 +64,10 @@ class Source:
         """Credentials are shown at once: many APIs answer a stranger too, and less. ``headers``: how, if not as ``known``."""
         shown = self.known() if headers is None else headers
         return self._read(self._session.http.request(self.reference.spelling, "GET", _with(self.url(path), query), shown))
+
+    def check_v2(self) -> None:
+        """Raise NotOffered if the host is no registry (distribution-spec, "Determining Support")."""
+        judge(self._session, self.reference, self._session.ask("GET", self.reference, self.url("/v2/"), ()), "answer /v2/")
 
     def known(self) -> t.Dict[str, str]:
         """Basic with a password, Bearer with a token."""

@@ -12,6 +12,7 @@ import email.utils
 import ipaddress
 import random
 import re
+import socket
 import ssl
 import sys
 import threading
@@ -34,6 +35,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
 _POOL = 64
 _PORTS = {"http": 80, "https": 443}
+_NO_SUCH_HOST = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
 class Answer(t.NamedTuple):
@@ -218,9 +220,15 @@ def _translated(what: str, url: str) -> t.Iterator[None]:
     except requests.exceptions.SSLError as error:
         raise RegistryError(_tls_failure(what, url, error)) from None
     except (requests.exceptions.ConnectionError, requests.exceptions.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        if any(isinstance(link, ssl.SSLError) and "ALERT" in str(link) for link in _chain(error)):
+        chain = _chain(error)
+        if any(isinstance(link, ssl.SSLError) and "ALERT" in str(link) for link in chain):
             # With TLS 1.3 a server refuses a client's certificate only after the handshake.
             raise RegistryError(_tls_failure(what, url, error)) from None
+        if any(isinstance(link, socket.gaierror) and link.errno in _NO_SUCH_HOST for link in chain):
+            # A resolver that may know it later answers otherwise (EAI_AGAIN).
+            raise RegistryError(
+                "%s: cannot ask %s (%s): see how its name is written, and whether it can be resolved here" % (what, _origin(url), _why(error))
+            ) from None
         raise Broken(_why(error)) from None
     except (requests.exceptions.RequestException, ValueError) as error:
         raise RegistryError("%s: cannot ask %s (%s)" % (what, _origin(url), _why(error))) from None

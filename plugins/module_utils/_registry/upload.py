@@ -75,7 +75,7 @@ class Writer:
 
         Raises BlobMismatch, or what ``opened`` does, if the source has something else.
         """
-        with _pushing(reference):
+        with pushing(reference):
             url = self._session.api(reference, "blobs/uploads/")
             answer = self._session.http.patiently(reference.spelling, url, _Upload(self._session, reference, blob, opened, what, begun))
             self._judge(reference, answer, what)
@@ -84,7 +84,7 @@ class Writer:
         """Have these bytes under the reference's tag, or under its digest if it has no tag."""
         url = self._session.api(reference, "manifests/%s" % (reference.tag or reference.digest))
         headers, body = {"Content-Type": media_type}, _Raw(raw)
-        with _pushing(reference):
+        with pushing(reference):
             answer = self._session.http.patiently(
                 reference.spelling, url, lambda: self._session.once("PUT", reference, url, push(reference), headers, body)
             )
@@ -99,7 +99,7 @@ class Writer:
     def delete(self, reference: Reference) -> bool:
         """Remove the manifest of the reference's digest, with all tags of it; False if there is none."""
         url = self._session.api(reference, "manifests/%s" % reference.digest)
-        with _pushing(reference):
+        with pushing(reference):
             answer = self._session.ask("DELETE", reference, url, ("repository:%s:delete,pull,push" % reference.repository,))
             if answer.status == 404:
                 return False
@@ -243,7 +243,8 @@ class _Raw:
 
 
 @contextlib.contextmanager
-def _pushing(reference: Reference) -> t.Iterator[None]:
+def pushing(reference: Reference) -> t.Iterator[None]:
+    """A refusal meanwhile may be of writing alone."""
     try:
         yield
     except RegistryDenied as error:

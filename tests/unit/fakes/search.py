@@ -12,6 +12,7 @@ A player answers a Call; each says where its shape comes from.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 import typing as t
@@ -211,7 +212,7 @@ def nexus(images: t.Sequence[t.Tuple[str, str]], size: int = 50) -> Player:
 
     def answer(call: Call) -> Answer:
         start = int(call.query.get("continuationToken", 0))
-        found = [item for item in items if call.query.get("docker.imageName", "").strip("*") in item["name"]]
+        found = [item for item in items if fnmatch.fnmatchcase(item["name"], call.query.get("docker.imageName", "*"))]
         more = start + size < len(found)
         return _json({"items": found[start: start + size], "continuationToken": str(start + size) if more else None})
 

@@ -255,21 +255,22 @@ def test_a_username_opens_the_registry(closed):
 
 def test_says_that_a_password_is_wrong(closed):
     hold(closed, "app:1", APP)
-    wanted = "refuses the credentials from username and password" if closed.podman else "wants other credentials .*: give username and password"
-    result = refused("app:1: %s %s" % (closed.registry.host, wanted), closed.params("app:1", username="ann", password="guess-me"))
+    message = "app:1: %s refuses the credentials from username and password .*: they are wrong, or give no access to app$" % closed.registry.host
+    result = refused(message, closed.params("app:1", username="ann", password="guess-me"))
     assert "guess-me" not in json.dumps(result)
 
 
 def test_says_that_a_password_is_wanted(closed):
     hold(closed, "app:1", APP)
-    refused("app:1: %s wants .*: give username and password, or log in" % closed.registry.host, closed.params("app:1"))
+    message = "wants credentials, .*: none were given, and there are none for it in .*/config.json.*: give username and password, or log in$"
+    refused("app:1: %s %s" % (closed.registry.host, message), closed.params("app:1"))
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("denied: requested access to the resource is denied", "takes no push from whom it sees .denied: .*: give username and password of somebody"),
-        ("unexpected status from POST request to http://x/v2/: 403 Forbidden", "takes no push from whom it sees .*403 Forbidden.: give username"),
+        ("denied: requested access to the resource is denied", "wants credentials, .*denied: .*, or log in; to push takes the right to write to app$"),
+        ("unexpected status from POST request to http://x/v2/: 403 Forbidden", "wants credentials, .*403 Forbidden.: none were given, .*; to push takes the"),
         ("name unknown: The repository with name 'app' does not exist", "has no such repository, and makes none by itself .name unknown.*: create it there"),
     ],
 )
@@ -277,6 +278,14 @@ def test_says_that_it_may_not_be_pushed_there(site, words, message):
     hold(site, "app:1", APP)
     site.engine.answer("POST", PUSH, 200, Stream([{"errorDetail": {"message": words}, "error": words}]))
     refused("app:1: %s %s" % (site.registry.host, message), site.params("app:1"), [False])
+
+
+def test_says_that_who_may_read_may_not_write(site):
+    hold(site, "app:1", APP)
+    words = "denied: requested access to the resource is denied"
+    site.engine.answer("POST", PUSH, 200, Stream([{"errorDetail": {"message": words}, "error": words}]))
+    message = "app:1: %s refuses the credentials from username and password .*: they are wrong, .*; to push takes the right to write to app$"
+    refused(message % site.registry.host, site.params("app:1", username="ann", password="secret"), [False])
 
 
 # What goes wrong
@@ -315,17 +324,18 @@ def test_says_that_the_registry_is_down(site):
     hold(site, "app:1", APP)
     site.registry.close()
     site.engine.answer("GET", ASKED, 500, {"message": "Get: dial tcp: connect: connection refused"}, times=4)
-    message = "app:1: the engine at .* could not have it from .* .*connection refused.: see whether that registry runs"
+    message = "app:1: the engine at .* could not ask .* for it .*connection refused.: see whether that registry runs"
     if site.podman:
         message = r"app:1: no answer from %s in 5 tries \(Connection refused\): see whether it runs" % site.registry.url
     refused(message, site.params("app:1"))
 
 
-def test_says_how_docker_is_told_of_a_registry_without_tls(docker):
+@pytest.mark.parametrize("words", ["http: server gave HTTP response to HTTPS client", "tls: first record does not look like a TLS handshake"])
+def test_says_how_docker_is_told_of_a_registry_without_tls(docker, words):
     hold(docker, "app:1", APP)
-    words = "Get https://registry.example/v2/: http: server gave HTTP response to HTTPS client"
-    docker.engine.answer("GET", ASKED, 500, {"message": words}, times=4)
-    refused(r"could not have it from .*HTTPS client\): it speaks no TLS: if that is meant so, list it in insecure-registries", docker.params("app:1"))
+    docker.engine.answer("GET", ASKED, 500, {"message": "Get https://registry.example/v2/: " + words}, times=4)
+    message = "could not ask .* for it .*%s.: it speaks no TLS: if that is meant so, list it in insecure-registries .*, as Docker heeds no plain_http" % words
+    refused(message, docker.params("app:1"))
 
 
 def test_says_how_an_engine_is_told_of_a_ca(site):

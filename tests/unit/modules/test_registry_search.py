@@ -203,6 +203,21 @@ def test_docker_hub_says_how_many_pulls_are_left(hub, secure):
     assert result["msg"].count("takes no more") == 1 and secure.count("GET", "/v2/.*/tags/list") == 4
 
 
+@pytest.mark.parametrize("query", ["nginx", "library/nginx"])
+def test_one_repository_of_docker_hub(hub, query):
+    rows = [hub_row("bitnami/nginx", 200), hub_row("nginx", 21268, True)] + [hub_row("team/nginx%03d" % number) for number in range(200)]
+    hub.play("/v2/search/repositories/", play.docker_hub(rows))
+    result = search(query=query, exact=True)
+    assert (names(result), result["truncated"]) == (["library/nginx"], False)
+    assert [call.query["query"] for call in hub.calls] == ["nginx"] * 4
+
+
+def test_a_repository_that_docker_hub_does_not_put_first(hub):
+    hub.play("/v2/search/repositories/", play.docker_hub([hub_row("team/app%04d" % number) for number in range(2000)]))
+    result = search(query="team/app1999", exact=True)
+    assert (names(result), result["truncated"], len(hub.calls)) == ([], True, 40)
+
+
 # The catalog, and what auto makes of a host
 
 
@@ -242,6 +257,78 @@ def test_reads_no_more_of_a_catalog_than_it_needs(registry, monkeypatch):
         registry.have("team/app%02d" % number, "1")
     assert len(names(search(registry, limit=15))) == 15
     assert len(registry.calls) == 8
+
+
+@pytest.mark.parametrize("auth", ["", "basic", "bearer"])
+def test_one_repository_is_asked_for_without_the_catalog(auth):
+    with FakeSearch(auth) as registry:
+        registry.have("other/team/app", "3")
+        registry.have("team/app", "1", "2")
+        result = search(registry, query="team/app", exact=True, tag_limit=1, **KNOWN)
+        assert (tags(result), result["api"], result["truncated"]) == ({"team/app": ["2"]}, "catalog", False)
+        assert "tags" not in search(registry, query="team/app", exact=True, **KNOWN)["repositories"][0]
+        assert not registry.found("GET", "/v2/_catalog")
+
+
+def test_one_repository_with_its_digests(registry):
+    digest = registry.offer("team/app:1", APP)
+    found = search(registry, query="team/app", exact=True, digests=True)["repositories"]
+    assert found[0]["tags"] == [{"name": "1", "digest": digest}]
+    assert registry.count("GET", "/v2/team/app/tags/list") == 4
+
+
+def test_a_repository_that_is_not_there(registry):
+    registry.have("team/app", "1")
+    registry.play("/v2/", fixed(200, {}))
+    for query in ("app", "team"):
+        result = search(registry, query=query, exact=True, tags=True)
+        assert (names(result), result["api"], result["truncated"]) == ([], "catalog", False)
+
+
+def test_a_host_that_is_no_registry_is_asked_for_one_repository_in_other_ways(registry):
+    registry.play("/v2/team/app/tags/list", fixed(404, b"<html>"))
+    registry.play("/v2/", fixed(404, b"<html>"))
+    registry.play("/service/rest/v1/search", play.nexus([("team/app", "1"), ("x/team/app", "1")]))
+    result = search(registry, query="team/app", exact=True)
+    assert (names(result), result["api"]) == (["team/app"], "nexus")
+    assert {call.query["docker.imageName"] for call in registry.found("GET", "/service/.*")} == {"team/app"}
+
+
+@pytest.mark.parametrize(
+    ("api", "path", "player", "scope"),
+    [
+        ("v1", "/v1/search", play.v1([v1_row("x/p/app"), v1_row("p/app"), v1_row("p/apps")]), ""),
+        ("quay", "/api/v1/find/repositories", play.quay(["p/apps", "p/app"]), ""),
+        ("harbor", "/api/v2.0/search", play.harbor_search(["p/app", "p/apps", "x/p/app"]), ""),
+        ("harbor", "/api/v2.0/projects/p/repositories", play.harbor_project(["p/apps", "p/app"]), "p"),
+        ("gitlab", "/api/v4/projects/p%2Fapp/registry/repositories", play.gitlab("127.0.0.1:1", ["p/app/web", "p/app"]), "p/app"),
+        ("nexus", "/service/rest/v1/search", play.nexus([("p/apps", "1"), ("p/app", "1")]), "docker-local"),
+        ("artifactory", "/artifactory/api/docker/p/v2/_catalog", play.artifactory(["app", "apps", "x"]), "p"),
+    ],
+)
+def test_one_repository_of_every_api(registry, api, path, player, scope):
+    registry.play(path, player)
+    result = search(registry, api=api, scope=scope, query="p/app", exact=True)
+    assert (names(result), result["truncated"]) == (["p/app"], False)
+
+
+def test_says_that_a_query_has_no_tag(registry):
+    registry.have("team/app", "1")
+    refused("^query team/app:1: names of repositories are searched, .*: name a host with registry, choose tags with tags$", registry, query="team/app:1")
+    assert not registry.calls
+
+
+def test_says_that_a_registry_knows_no_stars(registry):
+    registry.have("team/app", "1")
+    words = r"does not answer /api/v1/find/repositories .* in vain as api v1 too. It was asked in no other way, as api catalog tells no stars: leave"
+    refused(words + " min_stars away$", registry, query="app", min_stars=5)
+    refused("does not answer /v1/search .* It was asked in no other way, as api catalog does not tell which images are official", registry, official=True)
+    row = {"name": "team/app", "description": "", "is_public": True, "href": "/repository/team/app"}
+    registry.play("/v1/search", play.v1([row]))
+    refused(".*asked in vain as api v1 too. It was asked in no other way", registry, query="app", min_stars=5)
+    for option, message in (("min_stars", "tells no stars: leave min_stars away"), ("official", "does not tell which images are official")):
+        refused("^the search of .*, asked as api v1, %s" % message, registry, query="app", api="v1", **{option: 1})
+    assert names(search(registry, query="app", api="v1")) == ["team/app"]
 
 
 def test_an_empty_registry(registry):

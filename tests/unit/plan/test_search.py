@@ -13,7 +13,7 @@ HEX = "0123456789abcdef" * 4
 
 
 def wish(registry="registry.example.com", **options):
-    given = {"query": "", "api": "auto", "scope": "", "limit": 100, "official": False, "min_stars": 0}
+    given = {"query": "", "exact": False, "api": "auto", "scope": "", "limit": 100, "official": False, "min_stars": 0}
     given.update({"tags": False, "tag_range": None, "tag_limit": 0, "digests": False}, registry=registry)
     return search.wish(dict(given, **options))
 
@@ -45,7 +45,9 @@ def test_how_a_registry_is_asked(options, apis):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"registry": "https://registry.example.com"}, "name a host with an optional port"),
+        ({"registry": "https://registry.example.com"}, r"name a host with an optional port, .* \(leave out https://, a registry without TLS"),
+        ({"registry": "ann:secret@registry.example.com"}, r"registry ann:\*\*\*@registry.example.com: .* \(credentials do not belong in it"),
+        ({"registry": "registry.example.com "}, "leave out the blanks"),
         ({"registry": "registry.example.com/team"}, "name a host with an optional port"),
         ({"registry": "registry"}, "name a host with an optional port"),
         ({"registry": ""}, "name a host with an optional port"),
@@ -59,6 +61,12 @@ def test_how_a_registry_is_asked(options, apis):
         ({"api": "catalog", "min_stars": 5}, "api catalog tells no stars"),
         ({"api": "quay", "query": "app", "official": True}, "api quay does not tell which images are official"),
         ({"scope": "team", "min_stars": 5}, "no API that api=auto tries has this"),
+        ({"query": "team/app:1"}, "query team/app:1: names of repositories are searched, which have no .* tag .* choose tags with tags$"),
+        ({"query": "app@sha256"}, "names of repositories are searched"),
+        ({"query": "other.example.com:5000/app"}, "name a host with registry"),
+        ({"exact": True}, "with exact give the whole name of one repository"),
+        ({"query": "team/*", "exact": True}, r"query team/\*: with exact give the whole name of one repository, such as team/app$"),
+        ({"query": "Team/App", "exact": True}, "with exact give the whole name"),
         ({"limit": -1}, "limit -1: give a number from 0 on"),
         ({"tag_limit": -1}, "tag_limit -1"),
         ({"min_stars": -1}, "min_stars -1"),
@@ -76,6 +84,14 @@ def test_what_cannot_be_asked(options, message):
 )
 def test_what_a_search_is_asked_for(query, asked):
     assert search.asked(wish(query=query)) == asked
+
+
+@pytest.mark.parametrize(("registry", "query", "asked"), [
+    ("docker.io", "nginx", "nginx"), ("docker.io", "library/nginx", "nginx"), ("docker.io", "team/app", "team/app"),
+    ("registry.example.com", "library/nginx", "library/nginx"), ("registry.example.com", "nginx", "nginx"),
+])
+def test_what_a_search_for_one_repository_is_asked_for(registry, query, asked):
+    assert search.asked(wish(registry, query=query, exact=True)) == asked
 
 
 # Which repositories
@@ -100,6 +116,28 @@ def test_what_a_search_is_asked_for(query, asked):
 )
 def test_which_repositories_are_wanted(query, api, name, wanted):
     assert search.wanted(wish(query=query), api, name, None, None) is wanted
+
+
+@pytest.mark.parametrize("api", ["docker_hub", "catalog", "harbor"])
+def test_one_repository_alone_is_wanted(api):
+    wished = wish("docker.io", query="nginx", exact=True)
+    names = ("library/nginx", "library/nginx-b", "a/library/nginx", "a/nginx", "nginx")
+    assert [name for name in names if search.wanted(wished, api, name, None, None)] == ["library/nginx"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told", "lack"),
+    [
+        ({"min_stars": 1}, [(None, None)], "tells no stars: leave min_stars away"),
+        ({"min_stars": 1}, [(None, None), (0, None)], None),
+        ({"min_stars": 1}, [], None),
+        ({"official": True}, [(7, None)], "does not tell which images are official: leave official away"),
+        ({"official": True}, [(7, False)], None),
+        ({}, [(None, None)], None),
+    ],
+)
+def test_what_a_registry_does_not_tell(options, told, lack):
+    assert search.untold(wish("docker.io", query="a", **options), told) == lack
 
 
 def test_a_project_of_harbor_is_a_list():

@@ -141,7 +141,7 @@ def test_an_image_of_one_platform_is_taken_as_it_is(registry):
 
 def test_says_which_platforms_there_are(registry):
     registry.offer("app:1", images.index([ARM, images.attestation(ARM)]))
-    message = "app:1 at %s is there for linux/arm64, not for linux/amd64: name what you want with platform" % registry.host
+    message = "%s/app:1 is not there for linux/amd64: name one of these with platform: linux/arm64" % registry.host
     with pytest.raises(NotInRegistry, match=message):
         client().config_digest(at(registry, "app:1"), AMD64)
 
@@ -157,7 +157,7 @@ def test_says_which_platforms_there_are(registry):
 )
 def test_says_what_is_no_image(registry, media_type, raw, why):
     registry.put("app:1", media_type, raw)
-    with pytest.raises(ArchiveError, match="%s/app:1 at %s.* %s" % (registry.host, registry.host, why)):
+    with pytest.raises(ArchiveError, match="%s/app:1.* %s" % (registry.host, why)):
         client().config_digest(at(registry, "app:1"), AMD64)
 
 
@@ -165,7 +165,7 @@ def test_an_index_of_indexes_is_refused(registry):
     inner = dict(MULTI.descriptor(), platform={"os": "linux", "architecture": "amd64"})
     registry.offer("app:inner", MULTI)
     registry.put("app:1", manifest.OCI_INDEX, images.dump({"schemaVersion": 2, "mediaType": manifest.OCI_INDEX, "manifests": [inner]}))
-    with pytest.raises(ArchiveError, match="app:1 at .* is an index of indexes, which no engine reads"):
+    with pytest.raises(ArchiveError, match="app:1 is an index of indexes, which no engine reads"):
         client().config_digest(at(registry, "app:1"), AMD64)
 
 
@@ -261,9 +261,25 @@ def test_says_that_nobody_listens():
         client().resolve(at(gone, "app:1"))
 
 
-def test_says_that_a_host_is_not_known():
-    with pytest.raises(RegistryError, match=r"no answer from http://registry.invalid \(.+\): see whether it runs"):
-        client(retries=0).resolve(parse("registry.invalid/app:1"))
+@pytest.mark.parametrize(
+    ("number", "message", "asked"),
+    [
+        (socket.EAI_NONAME, r"cannot ask http://registry.invalid \(.*unknown.*\): see how its name is written", 1),
+        (socket.EAI_AGAIN, r"no answer from http://registry.invalid in 3 tries \(.*unknown.*\): see whether it runs", 3),
+    ],
+)
+def test_a_name_that_nobody_knows_is_asked_for_once(monkeypatch, number, message, asked):
+    names = []
+
+    def resolve(host, *args, **kwargs):
+        names.append(host)
+        raise socket.gaierror(number, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with pytest.raises(RegistryError, match=message):
+        client(retries=2).resolve(parse("registry.invalid/app:1"))
+    assert names == ["registry.invalid"] * asked
 
 
 def test_says_that_a_registry_is_silent():
@@ -349,7 +365,7 @@ def test_shows_a_password_when_it_is_asked_for_and_not_before():
 def test_says_that_a_password_is_wrong():
     with FakeRegistry("basic") as registry:
         registry.offer("app:1", APP)
-        message = r"app:1: %s refuses the credentials from username and password \(HTTP 401\): they are wrong, or not for this" % registry.host
+        message = r"app:1: %s refuses the credentials from username and password \(HTTP 401\): they are wrong, or give no access to app$" % registry.host
         with pytest.raises(RegistryDenied, match=message) as error:
             client(username="ann", password="guess").resolve(at(registry, "app:1"))
         assert "guess" not in str(error.value)
@@ -359,8 +375,9 @@ def test_says_that_a_password_is_wrong():
 def test_says_where_it_looked_for_a_password(tmp_path):
     with FakeRegistry("basic") as registry:
         registry.offer("app:1", APP)
-        message = r"wants credentials, or has no such repository \(.*\): there are none for it in %s/.docker/config.json, %s/containers/auth.json"
-        with pytest.raises(RegistryDenied, match=message % (tmp_path, tmp_path)):
+        files = "%s/.docker/config.json, %s/containers/auth.json, .*: give username and password, or log in$" % (tmp_path, tmp_path)
+        message = r"wants credentials, or has no such repository \(.*\): none were given, and there are none for it in " + files
+        with pytest.raises(RegistryDenied, match=message):
             client().manifest(at(registry, "app:1"))
         assert len(registry.calls) == 1
 
@@ -638,6 +655,6 @@ def test_a_proxy_of_the_environment_is_used_except_for_the_loopback(registry, mo
         assert proxy.calls[0].headers["Host"] == "registry.invalid"
         assert client().resolve(at(registry, "app:1")).digest == APP.digest
         assert client().resolve(parse("localhost:%s/app:1" % registry.host.rpartition(":")[2])).digest == APP.digest
-        with pytest.raises(RegistryError, match="no answer from http://direct.invalid"):
+        with pytest.raises(RegistryError, match="(no answer from|cannot ask) http://direct.invalid"):
             client(retries=0).resolve(parse("direct.invalid/app:1"))
         assert len(proxy.calls) == 1
