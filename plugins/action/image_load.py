@@ -17,7 +17,7 @@ from ..module_utils._errors import ArchiveError, InvalidInput, StagingError, Sto
 from ..module_utils._flow.staging import blob_folder, piece_name
 from ..module_utils._oci.archive import select
 from ..module_utils._oci.extent import Extent
-from ..module_utils._options import LOAD
+from ..module_utils._options import LOAD, check, discreet
 from ..module_utils._plan.load import Elsewhere, Need, Wanted, want
 from ..plugin_utils._catalogue import Catalogue
 from ..plugin_utils._progress import Progress
@@ -42,7 +42,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> t.Dict[str, t.Any]:
         result = super().run(tmp, task_vars)
         _validated, args = self.validate_argument_spec(argument_spec=LOAD)
+        discreet(args)
         try:
+            check(args)
             if args.pop("wish") is not None:
                 raise InvalidInput("wish is what the action plugin hands to the module: leave it out")
             if args["remote_src"]:
@@ -52,7 +54,7 @@ class ActionModule(ActionBase):
                 raise InvalidInput("async is not possible while src is on the controller, which takes part in the transfer: leave it out")
             else:
                 result.update(self._load(args, task_vars))
-        except (StowageError, AnsibleFileNotFound) as error:
+        except StowageError as error:
             result.update(failed=True, msg=str(error))
         except OSError as error:
             where = error.filename or C.DEFAULT_LOCAL_TMP
@@ -64,7 +66,7 @@ class ActionModule(ActionBase):
         sent: t.Dict[str, int] = {}
         with self._progress(task_vars) as progress:
             progress.doing = "reading %s" % args["src"]
-            catalogue = Catalogue(self._find_needle("files", args["src"]), [self._find_needle("files", path) for path in args["base"]])
+            catalogue = Catalogue(self._found("src", args["src"]), [self._found("base", path) for path in args["base"]])
             wishes = want(select(catalogue.archive, args["images"]), args["names"], catalogue.archive.where)
             wish.update(images=[one.json() for one in wishes], archive=Elsewhere.of(catalogue.archive, wishes)._asdict())
             progress.doing = "asking what it holds"
@@ -91,6 +93,13 @@ class ActionModule(ActionBase):
         result["invocation"] = {"module_args": args}
         result.update(sent_blobs=len(sent), sent_bytes=sum(sent.values()), seconds=round(progress.seconds, 2))
         return result
+
+    def _found(self, option: str, path: str) -> str:
+        """Where it is on the controller."""
+        try:
+            return t.cast(str, self._find_needle("files", path))
+        except AnsibleFileNotFound as error:
+            raise ArchiveError("%s: %s" % (option, error)) from None
 
     def _progress(self, task_vars: t.Any) -> Progress:
         host = str(task_vars.get("inventory_hostname"))

@@ -17,6 +17,7 @@ options:
   _input:
     description:
       - A reference, C([registry[:port]/]repository[:tag][@digest]). One with another digest than O(digest) is an error.
+      - One text, as is O(digest).
     type: str
     required: true
   digest:
@@ -46,12 +47,17 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils._errors import InvalidInput
+from ..module_utils._errors import InvalidInput, masked, shown
 from ..module_utils._oci.digest import Digest
 from ..module_utils._oci.reference import parse
 
 
-def pin(text: str, digest: str) -> str:
+def pin(text: str, digest: t.Optional[str] = None) -> str:
+    if not digest:
+        raise AnsibleFilterError(
+            "no digest to pin %s to: give it as in 'nginx:1.27' | stowage.oci.pin(lookup('stowage.oci.digest', 'nginx:1.27'))"
+            % shown(masked(text))
+        )
     try:
         reference, wanted = parse(text), Digest.parse(digest)
     except InvalidInput as error:

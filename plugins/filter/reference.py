@@ -16,6 +16,7 @@ options:
   _input:
     description:
       - A reference, C([registry[:port]/]repository[:tag][@digest]). One that is malformed is an error.
+      - One text; for a list use C(map('stowage.oci.reference')).
     type: str
     required: true
 seealso:

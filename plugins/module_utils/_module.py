@@ -5,11 +5,16 @@
 from __future__ import annotations
 
 import concurrent.futures
+import grp
+import os
+import pwd
+import stat
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ._errors import StowageError
+from ._errors import InvalidInput, StowageError, shown
+from ._options import check, discreet
 
 Result = t.Dict[str, t.Any]
 T = t.TypeVar("T")
@@ -30,15 +35,35 @@ class _Module(AnsibleModule):
         super().add_path_info(kwargs)
         kwargs.update(said)
 
+    def is_mode(self, mode: t.Any) -> bool:
+        """Whether Ansible can give it to a file: a number, octal digits or symbols."""
+        try:
+            number = mode if isinstance(mode, int) else int(mode, 8)
+        except (TypeError, ValueError):
+            try:
+                number = self._symbolic_mode_to_octal(os.stat(os.sep), mode)
+            except (AttributeError, ValueError):
+                return False
+        return number == stat.S_IMODE(number)
+
 
 class FileAttributes:
     """mode, owner, group and their kin (``ansible.builtin.files``), as the task gave them, of a file or folder.
 
-    Raises nothing: what cannot be done ends the module, as in Ansible's own.
+    What cannot be done ends the module, as in Ansible's own; ``check``, before anything is written, finds what can be known.
     """
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: _Module) -> None:
         self._module = module
+
+    def check(self) -> None:
+        """Raises InvalidInput for an owner or group that this host does not know, and for a mode that is none."""
+        params = self._module.params
+        for option, what, find in (("owner", "user", pwd.getpwnam), ("group", "group", grp.getgrnam)):
+            if params[option] is not None and not _known(params[option], find):
+                raise InvalidInput("%s: this host has no %s %s: make it first, or name another" % (option, what, params[option]))
+        if params["mode"] is not None and not self._module.is_mode(params["mode"]):
+            raise InvalidInput("mode: %s is no mode: write it in octal and in quotes, as '0644', or in symbols, as u=rw,go=r" % shown(params["mode"]))
 
     def differences(self, path: str) -> t.Tuple[Result, Result]:
         """What is not as it shall be, before and after; nothing is changed."""
@@ -55,11 +80,27 @@ class FileAttributes:
         self._module.set_fs_attributes_if_different(self._wished(path), False)
 
     def replace(self, temporary: str, path: str) -> None:
-        """Put a file in the place of another by one rename; mode and owner of the old one stay, a new one's are the umask's."""
+        """Put a file in the place of another by one rename; mode and owner of the old one stay, a new one's are the umask's.
+
+        Whoever may not give it to the wished owner and group learns it from the file that is not in its place yet.
+        """
+        self._module.set_owner_if_different(temporary, self._module.params["owner"], False)
+        self._module.set_group_if_different(temporary, self._module.params["group"], False)
         self._module.atomic_move(temporary, path, unsafe_writes=self._module.params["unsafe_writes"])
 
     def _wished(self, path: str) -> Result:
         return self._module.load_file_common_arguments(self._module.params, path=path)
+
+
+def _known(name: str, find: t.Callable[[str], t.Any]) -> bool:
+    """Whether it is the name of an account, or the number of one, which need not have a name."""
+    if name.isdecimal():
+        return int(name) < (1 << 32) - 1
+    try:
+        find(name)
+    except KeyError:
+        return False
+    return True
 
 
 def run(body: t.Callable[..., Result], **spec: t.Any) -> None:
@@ -69,7 +110,9 @@ def run(body: t.Callable[..., Result], **spec: t.Any) -> None:
     """
     module = _Module(supports_check_mode=True, **spec)
     more = [FileAttributes(module)] if spec.get("add_file_common_args") else []
+    discreet(module.params)
     try:
+        check(module.params)
         result = body(module.params, module.check_mode, *more)
     except Failed as error:
         module.fail_json(msg=str(error), **error.result)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ._errors import InvalidInput, masked
+
 ENGINE: t.Dict[str, t.Any] = dict(
     engine_host=dict(type="str"),
     engine_ca_cert=dict(type="path"),
@@ -30,6 +32,9 @@ REGISTRY: t.Dict[str, t.Any] = dict(
 
 PARALLEL: t.Dict[str, t.Any] = dict(parallel=dict(type="int", default=4))
 
+LEAST = (("engine_timeout", 1), ("registry_timeout", 1), ("retries", 0), ("parallel", 1))
+"""The lowest number that an option of the groups may have."""
+
 LOAD: t.Dict[str, t.Any] = dict(
     src=dict(type="path", required=True),
     remote_src=dict(type="bool", default=False),
@@ -42,3 +47,21 @@ LOAD: t.Dict[str, t.Any] = dict(
     **ENGINE
 )
 """All of image_load's, here because the module and the action plugin check the same."""
+
+REFERENCES = ("images", "name", "names", "source", "tags", "destination", "registry")
+"""Options, of whichever module, that name images or registries."""
+
+
+def discreet(params: t.Dict[str, t.Any]) -> None:
+    """Mask passwords where none belongs, before anything else sees them, Ansible's own account of the call included.
+
+    What has one is refused where it is parsed, and told as the user wrote it, but for the password.
+    """
+    params.update((option, masked(params[option])) for option in REFERENCES if option in params)
+
+
+def check(params: t.Mapping[str, t.Any]) -> None:
+    """Raises InvalidInput for a number that is too low; not all of the options need be there."""
+    for option, least in LEAST:
+        if params.get(option, least) < least:
+            raise InvalidInput("%s: %d is too low: give %d or more" % (option, params[option], least))

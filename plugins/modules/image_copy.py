@@ -38,13 +38,15 @@ options:
       - Of an archive, which of its images, by reference, or by digest. All that it has by default.
       - Of a registry, references below O(src), C(repository[:tag][@digest]), or in full. Required there. With a tag and a digest,
         the image of that digest gets the tag.
+      - An empty list means nothing to do.
     type: list
     elements: str
   src:
     description:
       - A path on the host that runs the module, of an OCI image layout or a docker archive in any form that
         M(stowage.oci.image_load) reads; or a registry, C(host[:port][/prefix]).
-      - What begins with C(/) or C(.), or is there as a file or folder, is a path.
+      - What begins with C(/) or C(.), or ends as archives do, such as in C(.tar) or C(.tar.gz), or is there as a file or folder,
+        is a path. Anything else is a registry, whose name has a dot or a port, or is C(localhost).
     type: path
     required: true
   destination:
@@ -59,8 +61,8 @@ options:
   platform:
     description:
       - Platforms of multi-platform images, for example V(linux/arm64), or V(all), which is the default.
-      - One platform of an index is copied as its own manifest, with that manifest's digest. For several, but not all, an index of
-        them is made, which is the same whenever they are the same.
+      - One platform of an index is copied as its own manifest, with that manifest's digest. Several, but not all, come under the index
+        without the others and without attestations. It has the same digest by way of a bundle of M(stowage.oci.image_archive).
       - It is an error if an image does not have one of them.
     type: list
     elements: str
@@ -72,8 +74,8 @@ options:
     default: []
 notes:
   - Needs C(requests) on the host that runs the module.
-  - O(username) and O(password) are for O(destination) and can only be used if O(src) is a path or in the same registry. For two
-    registries use O(auth_file).
+  - O(username) and O(password) are for the registry of O(destination), and of O(src) if that is the same registry. They are refused,
+    before any is asked, if O(src) is another one - use O(auth_file) then, which tells them apart.
   - O(ca_cert), O(validate_certs) and O(plain_http) are for both registries. Docker Hub is always asked with TLS.
   - With O(platform), Docker Hub counts each image of a registry as a pull, in every run; else only when it is copied.
 seealso:
@@ -190,14 +192,14 @@ import os
 import tempfile
 import typing as t
 
-from ..module_utils._errors import InvalidInput
+from ..module_utils._errors import InvalidInput, masked, naming
 from ..module_utils._flow.copy import Copier
 from ..module_utils._flow.origins import ArchiveOrigin, Origin, RegistryOrigin
 from ..module_utils._module import Result, run
 from ..module_utils._oci import platform as _platform
 from ..module_utils._oci.archive import Archive, several
 from ..module_utils._options import PARALLEL, REGISTRY
-from ..module_utils._plan.copy import Site
+from ..module_utils._plan.copy import Site, is_path
 from ..module_utils._registry.client import Client
 from ..module_utils._registry.keychain import Keychain
 from ..module_utils._registry.session import Session
@@ -205,12 +207,12 @@ from ..module_utils._registry.upload import Writer
 
 
 def body(params: t.Dict[str, t.Any], check_mode: bool) -> Result:
-    src, destination = params["src"], Site.parse(params["destination"], "destination")
-    source = None if src.startswith(("/", ".")) or os.path.exists(src) else Site.parse(src, "src")
+    here = is_path(params["src"]) or os.path.exists(params["src"])
+    # Ansible shows what it was called with, and a registry may have been written with a password.
+    src = params["src"] = params["src"] if here else masked(params["src"])
+    source, destination = None if here else Site.parse(src, "src"), Site.parse(params["destination"], "destination")
     if source and params["base"]:
         raise InvalidInput("base: the bundles that a bundle leaves out something of; src is a registry, %s, which has all itself" % src)
-    if params["images"] is not None and not params["images"]:
-        raise InvalidInput("images is empty: name at least one, or leave it away for all images of an archive")
     registries = [destination.registry] + ([source.registry] if source else [])
     session = Session(params, Keychain.of(params, registries))
     client = Client(session)
@@ -222,7 +224,10 @@ def body(params: t.Dict[str, t.Any], check_mode: bool) -> Result:
         if source:
             origin = RegistryOrigin(client, source, destination, platforms)
         else:
-            origin = ArchiveOrigin(Archive(src, os.path.join(scratch, "expanded"), several(params["base"], scratch)), platforms)
+            bases = several(params["base"], scratch)
+            with naming("src"):
+                archive = Archive(src, os.path.join(scratch, "expanded"), bases)
+            origin = ArchiveOrigin(archive, platforms)
         copier = Copier(origin, client, Writer(session), params["parallel"], check_mode)
         return copier(origin.wishes(images, destination))
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
 
 import debs
@@ -98,6 +100,30 @@ def test_the_lookup_shows_credentials_from_options_variables_environment_and_fil
         assert message(said(plain, variables={"name": name, "stowage_oci_auth_file": str(tmp_path / "auth.json")})) == APP.digest
 
 
+def test_variables_of_the_lookup_may_be_templates_and_the_environment_names_files(registry, secured, publish, said, tmp_path):
+    publish(registry, "pin/secured:1", APP)
+    name = f"{secured.host}/pin/secured:1"
+    expression = "{{ lookup('stowage.oci.digest', name) }}"
+    username, password, ca_cert = (secured.options[key] for key in ("username", "password", "ca_cert"))
+    login = {"stowage_oci_username": "{{ user }}", "stowage_oci_password": "{{ vaulted }}", "user": username, "vaulted": password}
+    trust = {"stowage_oci_ca_cert": "{{ authority }}", "authority": ca_cert}
+    assert message(said(expression, variables={"name": name, **trust, **login})) == APP.digest
+    assert message(said(expression, variables={"name": name, **login}, STOWAGE_OCI_CA_CERT=ca_cert)) == APP.digest
+    auth = {secured.host: {"auth": base64.b64encode(f"{username}:{password}".encode()).decode()}}
+    (tmp_path / "auth.json").write_text(json.dumps({"auths": auth}))
+    files = {"STOWAGE_OCI_AUTH_FILE": str(tmp_path / "auth.json"), "STOWAGE_OCI_CA_CERT": ca_cert}
+    assert message(said(expression, variables={"name": name}, **files)) == APP.digest
+    assert "'nowhere' is undefined" in failure(said(expression, variables={"name": name, "stowage_oci_auth_file": "{{ nowhere }}"}, **files))
+
+
+def test_the_lookup_knows_its_options(said):
+    assert "there is no option plattform: platform may be meant" in failure(said("{{ lookup('stowage.oci.digest', 'nginx', plattform='arm64') }}"))
+    assert "no reference is given: write lookup(" in failure(said("{{ lookup('stowage.oci.digest') }}"))
+    assert message(said("{{ query('stowage.oci.digest', []) }}")) == []
+    shown = failure(said("{{ lookup('stowage.oci.digest', 'https://ann:geheim' ~ '@registry.example/app') }}"))
+    assert "'https://ann:***@registry.example/app' is not an image reference" in shown
+
+
 def test_the_lookup_says_what_went_wrong(registry, publish, said):
     name = publish(registry, "pin/there:1", APP)
     expression = "{{ lookup('stowage.oci.digest', name, plain_http=true) }}"
@@ -112,4 +138,6 @@ def test_the_filters_take_apart_and_refuse(said):
     assert (parts["registry"], parts["repository"], parts["tag"], parts["digest"]) == ("docker.io", "library/nginx", "1.27", None)
     assert message(said("{{ ['nginx', 'quay.io/a/b:1'] | map('stowage.oci.reference') | map(attribute='registry') }}")) == ["docker.io", "quay.io"]
     assert "is not an image reference" in failure(said("{{ 'not/A/reference' | stowage.oci.reference }}"))
+    assert "it is a list, and one reference is one text" in failure(said("{{ ['nginx'] | stowage.oci.reference }}"))
+    assert "no digest to pin nginx to: give it as in" in failure(said("{{ 'nginx' | stowage.oci.pin }}"))
     assert "has another digest, and cannot be pinned to" in failure(said(f"{{{{ 'app@{APP.digest}' | stowage.oci.pin('{NEXT.digest}') }}}}"))

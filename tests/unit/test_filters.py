@@ -44,7 +44,19 @@ def test_takes_a_reference_apart(text, registry, repository, tag, digest, famili
     assert reference(familiar) == reference(parts["reference"]) == parts
 
 
-@pytest.mark.parametrize(("text", "message"), [("not/A/reference", "must be lower case"), ("", "an image reference is empty"), (7, "is empty")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not/A/reference", "must be lower case"),
+        ("", "an image reference is empty"),
+        (None, "an image reference is empty"),
+        (7, "^7 is not an image reference: it is a number, and one reference is one text"),
+        (["nginx"], "^\\['nginx'\\] is not an image reference: it is a list"),
+        ("nginx ", "leave out the blanks"),
+        ("https://quay.io/app", "leave out https://"),
+        ("deploy:secret@host/app", r"^'deploy:\*\*\*@host/app' is not an image reference: credentials do not belong in it"),
+    ],
+)
 def test_says_what_is_no_reference(text, message):
     for work in (reference, lambda wrong: pin(wrong, DIGEST)):
         with pytest.raises(AnsibleFilterError, match=message):
@@ -74,7 +86,17 @@ def test_another_digest_is_not_overwritten():
         pin("app:2@" + OTHER, DIGEST)
 
 
+@pytest.mark.parametrize("digest", [(), ("",), (None,)])
+@pytest.mark.parametrize(("text", "shown"), [("app:2", "app:2"), ("deploy:secret@host", "deploy:***@host")])
+def test_wants_a_digest(text, shown, digest):
+    with pytest.raises(AnsibleFilterError) as caught:
+        pin(text, *digest)
+    assert str(caught.value) == (
+        "no digest to pin %s to: give it as in 'nginx:1.27' | stowage.oci.pin(lookup('stowage.oci.digest', 'nginx:1.27'))" % shown
+    )
+
+
 def test_says_what_is_no_digest():
-    for text in ("sha256:1", "latest", ["a", "b"], None):
+    for text in ("sha256:1", "latest", ["a", "b"], 7):
         with pytest.raises(AnsibleFilterError, match="is not a digest: write algorithm:hex|has 64 lower-case hex digits"):
             pin("app:2", text)

@@ -15,10 +15,10 @@ from .._oci.archive import Archive, Entry, select
 from .._oci.choice import choose
 from .._oci.digest import Digest
 from .._oci.extent import Extent
-from .._oci.manifest import Descriptor, Index, Manifest
+from .._oci.manifest import Descriptor, Index, Manifest, make_index
 from .._oci.platform import Platform
 from .._oci.reference import parse as parse_reference
-from .._plan.content import Tree, described, made, narrowed, tree
+from .._plan.content import Tree, described, narrowed, tree
 from .._plan.copy import Move, Site, Wish, distinct
 from .._registry.client import Client
 
@@ -31,9 +31,10 @@ class Found(t.NamedTuple):
 
 
 class Origin(t.Protocol):
-    """``where`` is how messages call it; ``free``: to look into it costs nothing."""
+    """``where`` is how messages call it, and ``bases`` what else holds its blobs; ``free``: to look into it costs nothing."""
 
     where: str
+    bases: t.Sequence[str]
     free: bool
 
     def wishes(self, images: t.Optional[t.Sequence[str]], site: Site) -> t.List[Wish]:
@@ -63,6 +64,7 @@ class ArchiveOrigin:
 
     def __init__(self, archive: Archive, platforms: t.Sequence[Platform]) -> None:
         self.where = archive.where
+        self.bases = tuple(base.where for base in archive.bases)
         self._archive = archive
         self._platforms = platforms
         self._entries: t.Dict[Wish, Entry] = {}
@@ -95,7 +97,7 @@ class ArchiveOrigin:
         if not isinstance(parsed, Index):
             if not entry.variants:
                 raise ImageNotInArchive("%s: nothing of it is there but its name: it lacks %s" % (where, ", ".join(entry.absent)))
-            parsed = made([described(image.manifest, platform=image.config.platform) for image in entry.variants])
+            parsed = make_index([described(image.manifest, platform=image.config.platform) for image in entry.variants])
         chosen = narrowed(parsed, self._platforms, where)
         if isinstance(chosen, Index):
             return Found(described(chosen), chosen.raw)
@@ -130,6 +132,7 @@ class ArchiveOrigin:
 
 
 class RegistryOrigin:
+    bases = ()
     free = False
 
     def __init__(self, client: Client, site: Site, destination: Site, platforms: t.Sequence[Platform]) -> None:
@@ -140,8 +143,10 @@ class RegistryOrigin:
         self._platforms = platforms
 
     def wishes(self, images: t.Optional[t.Sequence[str]], site: Site) -> t.List[Wish]:
-        if not images:
-            raise InvalidInput("images: which images of the registry %s to copy has to be said" % self.where)
+        if images is None:
+            raise InvalidInput(
+                "images: which images of the registry %s to copy has to be said, as there is no file or folder of this name" % self.where
+            )
         sources = [self._site.source(text) for text in images]
         return distinct(Wish(one.spelling, one, site.target(self._site.below(one), one)) for one in sources)
 
@@ -188,4 +193,4 @@ class RegistryOrigin:
 
 def _serve(platforms: t.Sequence[Platform], offered: Platform, where: str) -> None:
     for platform in platforms:
-        choose(platform, [offered], where, InvalidInput)
+        choose(platform, [offered], where, InvalidInput, named=True)

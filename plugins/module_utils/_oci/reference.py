@@ -11,7 +11,7 @@ import contextlib
 import re
 import typing as t
 
-from .._errors import InvalidInput, InvalidReference, shown
+from .._errors import InvalidInput, InvalidReference, login, masked, shown
 from .digest import Digest
 
 DOCKER_HUB = "docker.io"
@@ -22,6 +22,8 @@ _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN = re.compile(r"(?:%s(?:\.%s)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?" % (_LABEL, _LABEL))
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _IDENTIFIER = re.compile(r"[0-9a-f]{64}")
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
+_TYPES = ((bool, "a truth value"), ((int, float), "a number"), (t.Mapping, "a dictionary"), ((list, tuple), "a list"))
 
 
 class Reference(t.NamedTuple):
@@ -40,8 +42,8 @@ class Reference(t.NamedTuple):
 
     @property
     def where(self) -> str:
-        """For messages: what the user wrote, and the registry that was asked."""
-        return "%s at %s" % (self.spelling, self.registry)
+        """For messages: what the user wrote, and the registry that was asked if that does not say it."""
+        return self.spelling if self.spelling.startswith(self.registry + "/") else "%s at %s" % (self.spelling, self.registry)
 
     def __str__(self) -> str:
         """The canonical form: ``docker.io/library/nginx:latest``; two references are the same if these are."""
@@ -60,12 +62,18 @@ def parse(text: str) -> Reference:
 
     Raises InvalidReference that says which part is wrong and how it should look.
     """
-    if not isinstance(text, str) or not text:
+    if text is None or text == "":
         raise InvalidReference("an image reference is empty: write [registry/]repository[:tag][@digest], for example nginx:1.27")
 
     def refuse(why: str) -> InvalidReference:
-        return InvalidReference("%s is not an image reference: %s" % (shown(repr(text)), why))
+        return InvalidReference("%s is not an image reference: %s" % (shown(repr(masked(text))), why))
 
+    if not isinstance(text, str):
+        kind = next((name for types, name in _TYPES if isinstance(text, types)), "of type %s" % type(text).__name__)
+        raise refuse("it is %s, and one reference is one text, for example nginx:1.27" % kind)
+    foreign = misplaced(text)
+    if foreign:
+        raise refuse(foreign)
     rest, at, digest_text = text.partition("@")
     try:
         digest = Digest.parse(digest_text) if at else None
@@ -96,6 +104,23 @@ def parse(text: str) -> Reference:
     if len(path) > 255:
         raise refuse("the repository is longer than 255 characters")
     return Reference(text, registry, path, tag or (None if digest else "latest"), digest)
+
+
+def misplaced(text: str) -> t.Optional[str]:
+    """What a reference, or a registry, has in it that belongs elsewhere; None if there is no such thing."""
+    found = []
+    if login(text):
+        found.append(
+            "credentials do not belong in it: leave out what is before the @, and where a registry is asked use username and password, or "
+            "auth_file (a digest after an @ begins with sha256:)"
+        )
+    scheme = _SCHEME.match(text)
+    if scheme:
+        plain = scheme.group(1).lower() in ("http", "https")
+        found.append("leave out %s%s" % (scheme.group(), ", a registry without TLS is asked with plain_http: true" if plain else ""))
+    if re.search(r"\s", text):
+        found.append("leave out the blanks, those after the commas of a list in one string too")
+    return "; ".join(found) or None
 
 
 def registries(texts: t.Iterable[str]) -> t.Set[str]:
