@@ -47,13 +47,15 @@ options:
         C(docker.io/library/nginx:latest).
       - Each needs a tag, which names the image in the bundle. With a digest as well, the image of that digest is taken.
       - What Podman shows as C(localhost/app:1) has to be written so.
-      - Required with O(state=present).
+      - Required with O(state=present). An empty list is an error, since a bundle of nothing is surely a mistake and would take the
+        place of the old one. In the other modules it means nothing to do.
     type: list
     elements: str
   source:
     description:
       - Where the images come from. V(registry) are the registries that the references name, V(engine) is the container engine of
         the host.
+      - With V(registry) no engine is asked, and O(engine_host) and its sisters have no effect, wherever they are set.
     type: str
     choices: [registry, engine]
     default: registry
@@ -70,7 +72,8 @@ options:
     description:
       - Platforms of multi-platform images, for example V(linux/arm64), or V(all). By default all that the source has.
       - It is an error if the source does not have one of them.
-      - Where only some platforms of an index are in the bundle, the index is not. The manifests of the platforms keep their digests.
+      - Where only some platforms of an index are in the bundle, so is the index without the others and without attestations, the same
+        one that M(stowage.oci.image_copy) makes; one platform comes as its own manifest. All manifests keep their digests.
       - C(docker load) on a classic store and C(podman load) of several images take C(linux/amd64) of a multi-platform image, or else
         the first platform. M(stowage.oci.image_load) takes the host's.
     type: list
@@ -96,8 +99,9 @@ notes:
   - Layers are kept as the source hands them over, uncompressed from Docker's classic store and from Podman.
   - While it fetches, the folder of O(path) also holds what is fetched, under a name that begins with C(.stowage-). After a failure it
     stays there for the next run.
-  - Attestations (provenance, SBOM) come with an image whose platforms are all in the bundle.
-  - Of a folder, O(mode), O(owner) and O(group) are for the folder itself.
+  - Attestations (provenance, SBOM) come with an index that is in the bundle as a whole.
+  - Of a folder, O(mode), O(owner) and O(group) are for the folder itself. A mode that is none, and an owner or group that the host does
+    not know by name, fail the task before anything is written, in check mode as well.
 seealso:
   - module: stowage.oci.image_load
   - module: stowage.oci.image_copy
@@ -254,7 +258,8 @@ def body(params: t.Dict[str, t.Any], check_mode: bool, attributes: FileAttribute
     if params["state"] == "absent":
         return absent(os.path.abspath(params["path"]), check_mode)
     if not params["images"]:
-        raise InvalidInput("images is empty: name at least one, or remove the bundle with state: absent")
+        raise InvalidInput("images is empty, and a bundle holds at least one: name it, or remove the bundle with state: absent")
+    attributes.check()
     target, form = os.path.realpath(params["path"]), params["format"]
     if params["base"] and form == DOCKER_ARCHIVE:
         raise InvalidInput("base: a docker-archive does not name the layers that it leaves out: use the format oci-archive or oci-layout")

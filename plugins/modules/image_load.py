@@ -51,7 +51,8 @@ options:
     default: []
   images:
     description:
-      - Which images of the archive to load, by reference, or by digest for an image without a name. All by default.
+      - Which images of the archive to load, by reference, or by digest for an image without a name. All by default. An empty list
+        means nothing to do.
     type: list
     elements: str
   names:
@@ -200,7 +201,7 @@ import tempfile
 import typing as t
 
 from ..module_utils._engine.discover import connect
-from ..module_utils._errors import InvalidInput, StagingError
+from ..module_utils._errors import InvalidInput, StagingError, naming
 from ..module_utils._flow.load import Loader, Staged, perform
 from ..module_utils._flow.staging import FOLDER, Staging, default_root
 from ..module_utils._module import concluded, run
@@ -227,7 +228,9 @@ def from_host(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any
 
     scratch = tempfile.mkdtemp(prefix="stowage.oci-", dir=params["staging_dir"] or FOLDER)
     try:
-        archive = Archive(params["src"], os.path.join(scratch, "expanded"), several(params["base"], scratch))
+        bases = several(params["base"], scratch)
+        with naming("src"):
+            archive = Archive(params["src"], os.path.join(scratch, "expanded"), bases)
         wishes = want(select(archive, params["images"]), params["names"], archive.where)
         loader = Loader(connect(params), Archived(archive, scratch), params["platform"])
         result = perform(loader, wishes, None, check_mode, {})

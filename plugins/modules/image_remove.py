@@ -31,7 +31,8 @@ attributes:
 options:
   images:
     description:
-      - References as for C(docker pull), or image IDs (C(sha256:) and 64 digits, 64 digits, or the first 12 and more).
+      - References as for C(docker pull), or image IDs (C(sha256:) and 64 digits, 64 digits, or the first 12 and more). An empty list means
+        nothing to do.
     type: list
     elements: str
     required: true

@@ -15,7 +15,7 @@ import typing as t
 
 from ansible import constants as C
 
-from ..module_utils._errors import ArchiveError
+from ..module_utils._errors import ArchiveError, naming
 from ..module_utils._oci.archive import Archive
 from ..module_utils._oci.extent import Extent, locked
 from ..module_utils._oci.files import expand
@@ -24,11 +24,14 @@ from ..module_utils._oci.files import expand
 class Catalogue:
     """An archive and the folder in which blobs of it may be expanded; safe to open from several forks at once."""
 
-    def __init__(self, path: str, bases: t.Sequence[str] = ()) -> None:
-        """``bases`` are the paths of archives that have what this one leaves out. Raises ArchiveError, as Archive does.
+    def __init__(self, path: str, bases: t.Sequence[str] = (), option: str = "src") -> None:
+        """``bases`` are the paths of archives that have what this one leaves out. Raises ArchiveError, as Archive does, with the option."""
+        with naming(option):
+            self.archive = self._archive(path)
+        self.archive.bases = tuple(Catalogue(base, option="base").archive for base in bases)
 
-        A folder is opened anew: that costs little, and files in it may come and go.
-        """
+    def _archive(self, path: str) -> Archive:
+        """Opened or remembered. A folder is opened anew: that costs little, and files in it may come and go."""
         try:
             stat = os.stat(path)
         except OSError as error:
@@ -43,8 +46,7 @@ class Catalogue:
                 _write(self._path("archive"), found)
         if isinstance(found, ArchiveError):
             raise found
-        self.archive: Archive = found
-        self.archive.bases = tuple(Catalogue(base).archive for base in bases)
+        return t.cast(Archive, found)
 
     def _opened(self, path: str) -> t.Union[Archive, ArchiveError]:
         """A bad file is kept in mind too: no other host shall read it only to say the same."""

@@ -47,7 +47,8 @@ def test_from_a_registry_to_a_fleet(playbook, offer, docker20, podman, tmp_path)
     message = " ".join(run.one(host="pod", task=LOAD).result["msg"].split())
     assert f"lacks layer 1 of {following} ({BASE.digest}), and the host does not have it: name an archive that holds it as base" in message
 
-    runs = [playbook("stowage.oci.preload", hosts, *extra(preload_bundle="second.tar", preload_base=["first.tar"]), *state) for state in STATES]
+    wish = extra(preload_bundle="second.tar", preload_base="first.tar")
+    runs = [playbook("stowage.oci.preload", hosts, *wish, *state) for state in STATES]
     assert [run.one(host="pod", task=LOAD).status for run in runs] == ["changed", "changed", "ok", "ok"]
     assert [run.one(host="old", task=LOAD).status for run in runs] == ["ok"] * 4
     for engine in (docker20, podman):
@@ -72,3 +73,31 @@ def test_a_bundle_of_what_an_engine_has(playbook, docker20, tmp_path):
     wish = dict(bundle_images=["docker.io/library/app:1"], bundle_path=f"{tmp_path}/engine.tar", bundle_source="engine", engine_host=docker20.url)
     run = playbook("stowage.oci.bundle", {"localhost": {}}, *extra(**wish))
     assert run.one(task=BUNDLE).result["images"][0]["config_digest"] == APP.config_digest
+
+
+def test_relative_paths_start_where_ansible_playbook_was_started(playbook, offer, collections, tmp_path):
+    """Not in the folder of the playbook, which lies in the installed collection."""
+    installed = sorted(collections.rglob("*"))
+    (tmp_path / "auth.json").write_text("{}")
+    names = dict(bundle_plain_http=True, bundle_auth_file="auth.json")
+    for state, status in zip(STATES, ("changed", "changed", "ok", "ok")):
+        wish = dict(names, bundle_images=[offer("relative/app:1", APP)], bundle_path="first.tar", bundle_fetch="copy/")
+        run = playbook("stowage.oci.bundle", {"localhost": {}}, *extra(**wish), *state)
+        assert run.one(task=BUNDLE).status == status, run.screen
+        assert run.one(task=BUNDLE).result["path"] == str(tmp_path / "first.tar")
+        assert (tmp_path / "first.tar").exists() == (tmp_path / "copy/first.tar").exists() == (state != STATES[0] or status == "ok")
+    following = offer("relative/app:2", NEXT)
+    for number, base in enumerate((["first.tar"], "first.tar", ["~/first.tar"], [f"{tmp_path}/first.tar"])):
+        wish = dict(names, bundle_images=[following], bundle_path=f"./second-{number}.tar", bundle_base=base)
+        run = playbook("stowage.oci.bundle", {"localhost": {}}, *extra(**wish))
+        assert run.one(task=BUNDLE).result["fetched_bytes"] == size(NEXT.layers[1]), run.screen
+        assert (tmp_path / f"second-{number}.tar").exists()
+    assert sorted(collections.rglob("*")) == installed
+
+
+def test_a_failure_says_how_options_are_called_here(playbook, offer, tmp_path):
+    wish = dict(bundle_images=[offer("called/app:1", APP)], bundle_path=f"{tmp_path}/app.tar", bundle_retries=0)
+    run = playbook("stowage.oci.bundle", {"localhost": {}}, *extra(**wish))
+    assert run.code == 2
+    assert "plain_http" in run.one(task=BUNDLE).result["msg"]
+    assert "with bundle_ before its name" in run.one(task="Say how the options are called here").result["msg"]

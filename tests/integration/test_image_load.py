@@ -109,6 +109,13 @@ def test_loads_the_images_that_are_asked_for(docker20, playbook, bundle):
     )
 
 
+def test_a_password_in_a_reference_is_refused_and_not_shown(docker20, playbook, bundle):
+    for options in {"images": ["deploy:geheim@host/app"]}, {"names": {"registry.example.com/": "deploy:geheim@host/"}}:
+        run = playbook(play(load(bundle, **options)), {"machine": {"engine": docker20.url}})
+        assert "deploy:***@host/" in run.one().result["msg"], run.screen
+        assert "geheim" not in json.dumps(run.one().result)
+
+
 def test_gives_images_other_names(docker20, playbook, bundle):
     renamed = {"registry.example.com/": "site.example.org/mirror/", "registry.example.com/tool:1": "hammer:2"}
     run = playbook(play(load(bundle, names=renamed), load(bundle, "again", names=renamed)), {"machine": {"engine": docker20.url}})
@@ -217,15 +224,27 @@ def test_a_folder_is_an_archive_too(docker20, playbook, tmp_path):
     assert [result.status for result in run.results] == ["changed", "ok"]
 
 
-def test_says_where_a_missing_src_was_looked_for(docker20, playbook, tmp_path):
+def test_says_where_a_missing_src_was_looked_for(docker20, playbook, bundle, tmp_path):
     hosts = {"machine": {"engine": docker20.url}}
     run = playbook(play(load("none.tar")), hosts)
     assert run.one().status == "failed"
+    assert run.one().result["msg"].startswith("src: Could not find or access 'none.tar'")
     assert str(tmp_path / "files/none.tar") in run.one().result["msg"]
+
+    run = playbook(play(load(bundle, base=["none.tar"])), hosts)
+    assert run.one().result["msg"].startswith("base: Could not find or access 'none.tar'")
+    run = playbook(play(load(bundle, base=["record.jsonl"])), hosts)
+    assert run.one().result["msg"].startswith(f"base: {tmp_path}/record.jsonl: ")
 
     run = playbook(play(load(tmp_path / "none.tar", remote_src=True)), hosts)
     assert run.one().status == "failed"
-    assert run.one().result["msg"] == f"{tmp_path}/none.tar: cannot be read: No such file or directory"
+    assert run.one().result["msg"] == f"src: {tmp_path}/none.tar: cannot be read: No such file or directory"
+
+
+def test_refuses_a_number_that_is_too_low(docker20, playbook, bundle):
+    run = playbook(play(load(bundle, engine_timeout=0)), {"machine": {"engine": docker20.url}})
+    assert run.one().status == "failed"
+    assert run.one().result["msg"] == "engine_timeout: 0 is too low: give 1 or more"
 
 
 def test_group_defaults_name_the_engine_once(docker20, playbook, bundle):

@@ -22,8 +22,8 @@ CONTROLLER = ("action", "lookup", "filter", "plugin_utils")
 
 # What a room may import besides files of its own; those in ALONE do not import even these.
 MAY = {
-    "_errors": set(), "_options": set(), "doc_fragments": set(), "_oci": {"_errors"}, "_plan": {"_oci", "_errors"},
-    "_engine": {"_oci", "_errors"}, "_registry": {"_oci", "_errors"}, "_module": {"_errors"}, "_flow": UTILS - {"_options"},
+    "_errors": set(), "_options": {"_errors"}, "doc_fragments": set(), "_oci": {"_errors"}, "_plan": {"_oci", "_errors"},
+    "_engine": {"_oci", "_errors"}, "_registry": {"_oci", "_errors"}, "_module": {"_errors", "_options"}, "_flow": UTILS - {"_options"},
     "modules": UTILS, "plugin_utils": UTILS, **dict.fromkeys(("action", "lookup", "filter"), UTILS | {"plugin_utils"}),
 }
 ALONE = {"modules", "action", "lookup", "filter", "doc_fragments"}
@@ -149,6 +149,13 @@ def test_an_option_group_equals_its_fragment(group):
         for option, facts in groups()[group].items()
     }
     assert documented(fragment) == spec
+
+
+@pytest.mark.parametrize(("option", "least"), _options.LEAST)
+def test_the_lowest_number_of_an_option_is_documented(option, least):
+    fragments = [path.read_text(encoding="utf-8") for path in (PLUGINS / "doc_fragments").glob("*.py")]
+    found = [match.group(1) for match in (re.search(r"^  %s:\n((?:    .*\n)+)" % option, text, re.M) for text in fragments) if match]
+    assert len(found) == 1 and "At least V(%d)" % least in found[0]
 
 
 @pytest.mark.parametrize("path", sorted((PLUGINS / "modules").glob("*.py")), ids=name)

@@ -1009,3 +1009,17 @@ def test_a_missing_name_is_no_reason_to_look_at_all_images(engine, tmp_path, whe
     assert load(src, engine_host=engine.url, names={NAME: "mine:1"}, **where).actions == ["tagged"]
 
     assert engine.count("GET", ".*") < 10
+
+
+def test_an_empty_list_is_nothing_to_do(engine, tmp_path):
+    params = dict(src=str(written(tmp_path, APP)), remote_src=True, staging_dir=str(tmp_path), engine_host=engine.url)
+    assert run(image_load, images=[], **params)["images"] == []
+    assert engine.image_id(NAME) is None
+
+
+def test_says_which_option_names_no_archive(engine, tmp_path):
+    params = dict(remote_src=True, staging_dir=str(tmp_path), engine_host=engine.url)
+    message = fail(image_load, src=str(tmp_path / "none.tar"), **params)["msg"]
+    assert message == "src: %s: cannot be read: No such file or directory" % (tmp_path / "none.tar")
+    message = fail(image_load, src=str(written(tmp_path, APP)), base=[str(tmp_path / "none.tar")], **params)["msg"]
+    assert message == "base: %s: cannot be read: No such file or directory" % (tmp_path / "none.tar")

@@ -97,6 +97,9 @@ class Bundler:
             self._show(result["diff"], plan)
         result["diff"]["before"].update(before)
         result["diff"]["after"].update(after)
+        if after and isinstance(plan, Keep):
+            # Mode, owner or group alone: an empty list would say that the images change.
+            del result["diff"]["before"]["images"], result["diff"]["after"]["images"]
         return dict(result, changed=changed)
 
     def _look(self, references: t.Sequence[Reference], parallel: int) -> t.List[Sought]:

@@ -13,7 +13,7 @@ import os
 import re
 import typing as t
 
-from .._errors import ArchiveError, BlobMismatch, ImageNotInArchive, InvalidReference, shown
+from .._errors import ArchiveError, BlobMismatch, ImageNotInArchive, InvalidReference, naming, shown
 from . import compression
 from . import image as _image
 from . import manifest as _manifest
@@ -22,6 +22,7 @@ from .extent import Extent
 from .files import opened
 from .image import Image
 from .manifest import Descriptor, Index, Manifest
+from .reference import misplaced
 from .reference import parse as parse_reference
 
 NAME_CONTAINERD = "io.containerd.image.name"
@@ -76,8 +77,8 @@ class Archive:
             found = self._docker()
         else:
             raise ArchiveError(
-                "%s: neither an OCI layout (no index.json) nor a docker archive (no manifest.json): give what docker save, podman save, "
-                "skopeo or image_archive wrote" % path
+                "%s: neither an OCI layout (no index.json) nor a docker archive (no manifest.json)" % path,
+                "give what docker save, podman save, skopeo or image_archive wrote",
             )
         self.entries = _settled(found)
         if not self.entries:
@@ -280,8 +281,9 @@ class Archive:
 
 
 def several(paths: t.Iterable[str], scratch: str) -> t.List[Archive]:
-    """Archives that may each need a folder of their own below ``scratch``."""
-    return [Archive(path, os.path.join(scratch, "base-%d" % number)) for number, path in enumerate(paths)]
+    """The archives of the option ``base``, which may each need a folder of their own below ``scratch``."""
+    with naming("base"):
+        return [Archive(path, os.path.join(scratch, "base-%d" % number)) for number, path in enumerate(paths)]
 
 
 class _Item(t.NamedTuple):
@@ -356,13 +358,15 @@ def _blob(digest: Digest) -> str:
 def select(archive: Archive, wanted: t.Optional[t.Sequence[str]]) -> t.List[Entry]:
     """The entries that ``wanted`` names, by reference or digest, in that order; all of them if it is None.
 
-    Raises ImageNotInArchive that lists what there is.
+    Raises ImageNotInArchive that lists what there is, or InvalidReference.
     """
     if wanted is None:
         return list(archive.entries)
     chosen = []
     for text in wanted:
         match = [entry for entry in archive.entries if text in entry.handles or _canonical(text) in map(_canonical, entry.names)]
+        if not match and misplaced(text):
+            parse_reference(text)  # it raises InvalidReference, which says more
         if not match and archive.artifact(text):
             raise ImageNotInArchive("%s in %s is no image, but %s" % (text, archive.where, shown(archive.artifact(text))))
         if not match:

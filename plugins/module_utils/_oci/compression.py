@@ -58,13 +58,13 @@ class Expanding:
             data = t.cast(bytes, self._reader.read(n))
         except self._damage as error:
             raise ArchiveError(
-                "%s: its %s data is damaged or cut off (%s): make or copy it again" % (self._where, self._kind, shown(str(error)))
+                "%s: its %s data is damaged or cut off (%s)" % (self._where, self._kind, shown(str(error))), "make or copy it again"
             ) from None
         self._count += len(data)
         if self._count > FREE + RATIO * self._packed.count:
             raise ArchiveError(
-                "%s: expands to more than %d times its size, as decompression bombs do: if you trust who made it, expand it yourself and "
-                "give what comes out" % (self._where, RATIO)
+                "%s: expands to more than %d times its size, as decompression bombs do" % (self._where, RATIO),
+                "if you trust who made it, expand it yourself and give what comes out",
             )
         return data
 
@@ -111,7 +111,7 @@ def _zstd(stream: t.Any, where: str) -> t.Tuple[t.Any, t.Tuple[t.Type[Exception]
     if program:
         return _Program([program, "-d", "-c", "-q"], stream), (OSError,)
     raise ArchiveError(
-        "%s is compressed with zstd, which nothing here reads: install the program zstd, or the package zstandard for %s" % (where, sys.executable)
+        "%s is compressed with zstd, which nothing here reads" % where, "install the program zstd, or the package zstandard for %s" % sys.executable
     )
 
 

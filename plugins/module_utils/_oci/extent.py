@@ -71,7 +71,7 @@ def open_file(path: str) -> t.BinaryIO:
         raise unreadable(path, error) from None
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
-        raise ArchiveError("%s: neither a file nor a folder: give what docker save, podman save, skopeo or image_archive wrote" % path)
+        raise ArchiveError("%s: neither a file nor a folder" % path, "give what docker save, podman save, skopeo or image_archive wrote")
     return stream
 
 

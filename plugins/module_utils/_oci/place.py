@@ -124,14 +124,14 @@ def examine(target: str) -> t.Optional[Old]:
     except ArchiveError as error:
         if begun:
             return Old(form, None, str(error))
-        raise _foreign(target, str(error)) from None
+        raise _foreign(target, error.fact.replace(target, "", 1).lstrip(": ")) from None
     if os.path.isdir(target) and not form:
         raise _foreign(target, "a folder without an oci-layout file")
     return Old(form, archive, "")
 
 
 def _foreign(target: str, why: str) -> ArchiveError:
-    return ArchiveError("%s is no bundle, and is left as it is (%s): remove it, or name another path" % (target, why))
+    return ArchiveError("%s is no bundle, and is left as it is (%s): remove it yourself, or name another path" % (target, why))
 
 
 def _written(target: str) -> t.Tuple[str, bool]:

@@ -39,8 +39,8 @@ class Offer(t.NamedTuple):
 class Sought(t.NamedTuple):
     """A wanted image, in the platforms that shall be in the bundle; the three digests are its source's, where it has them.
 
-    ``whole``: the name shall stand for the manifest or index of that ``digest``. ``attached`` are the digests of blobs that come with
-    the image and are no layers of it.
+    ``target`` is the manifest or index that the name shall stand for in the bundle, if the source tells. ``attached`` are the digests
+    of blobs that come with the image and are no layers of it.
     """
 
     reference: Reference
@@ -48,7 +48,7 @@ class Sought(t.NamedTuple):
     digest: t.Optional[str]
     config_digest: t.Optional[str]
     offers: t.Tuple[Offer, ...]
-    whole: bool = False
+    target: t.Optional[str] = None
     attached: t.Tuple[str, ...] = ()
 
     @property
@@ -89,7 +89,7 @@ def wanted(texts: t.Iterable[str]) -> t.List[Reference]:
 def choose(platforms: t.Sequence[Platform], offers: t.Sequence[Offer], where: str) -> t.Tuple[Offer, ...]:
     """The offers that serve ``platforms``, all of them if none is named; raises InvalidInput that lists what there is."""
     there = [offer.platform for offer in offers]
-    chosen = [choice.choose(platform, there, where, InvalidInput) for platform in platforms] or range(len(offers))
+    chosen = [choice.choose(platform, there, where, InvalidInput, named=True) for platform in platforms] or range(len(offers))
     return tuple(offers[position] for position in dict.fromkeys(chosen))
 
 
@@ -148,7 +148,7 @@ def _reason(form: str, image: Sought, old: t.Optional[Old], entry: t.Optional[En
     blobs = [layer.descriptor.digest for one in entry.variants for layer in one.layers] + list(image.attached)
     there = facts(entry, image.name)
     if len(there) == len(image.offers) and all(any(map(offer.serves, there)) for offer in image.offers):
-        if image.whole and entry.targets != (image.digest,):
+        if image.target and entry.targets != (image.target,):
             return "other_content"
         held = {old.archive.holds(blob) for blob in blobs if not base(blob)}
         return "incomplete" if False in held else "other_base" if any(base(blob) and old.archive.holds(blob) for blob in blobs) else ""

@@ -8,11 +8,12 @@ import errno
 import grp
 import hashlib
 import os
+import pwd
 import stat
 
 import pytest
 from ansible_collections.stowage.oci.plugins.module_utils._flow import archive as flow
-from ansible_collections.stowage.oci.plugins.module_utils._oci import bundle, extent, place
+from ansible_collections.stowage.oci.plugins.module_utils._oci import bundle, extent, manifest, place
 from ansible_collections.stowage.oci.plugins.module_utils._oci.archive import Archive
 from ansible_collections.stowage.oci.plugins.modules import image_archive
 from ansible_collections.stowage.oci.tests.unit.fakes.engine import FakeEngine
@@ -224,6 +225,29 @@ def test_other_platforms_are_a_change(multi, wish):
     assert list(real["diff"]["before"]["images"][0]["platforms"]) == ["linux/arm64"]
 
 
+@pytest.mark.parametrize(
+    ("platform", "kept"), [([], None), (["arm64", "amd64"], 2), (["amd64", "arm64", "linux/arm/v6"], None), (["arm64"], 0)], ids=lambda one: str(one)
+)
+def test_some_platforms_come_under_what_their_index_says_of_them(containerd, wish, tmp_path, platform, kept):
+    old = image([layer({"app": b"old"}, "gzip")], platform="linux/arm/v6")
+    whole = index([ARM, APP, old, attestation(APP)], names=["docker.io/library/multi:1"])
+    containerd.load(tar(layout([whole])))
+    four_times(image_archive, **wish(containerd, images=["multi:1"], platform=platform))
+    parsed = manifest.parse(whole.raw, "index")
+    digest = whole.digest if kept is None else manifest.subset(parsed, {ARM.digest, APP.digest}).digest if kept else ARM.digest
+    assert Archive(str(tmp_path / "bundle"), "").entries[0].targets == (digest,)
+
+
+def test_what_the_engine_has_of_an_index_comes_under_what_the_index_says_of_it(containerd, wish, tmp_path):
+    old = image([layer({"app": b"old"}, "gzip")], platform="linux/arm/v6")
+    whole = index([ARM, APP], names=["docker.io/library/multi:1"], lacking=[old])
+    containerd.load(tar(layout([whole])))
+    real, _again = four_times(image_archive, **wish(containerd, images=["multi:1"]))
+    assert sorted(real["images"][0]["platforms"]) == ["linux/amd64", "linux/arm64"]
+    wanted = manifest.subset(manifest.parse(whole.raw, "index"), {ARM.digest, APP.digest})
+    assert Archive(str(tmp_path / "bundle"), "").entries[0].targets == (wanted.digest,)
+
+
 def test_attestations_and_absent_platforms_are_no_platforms(containerd, wish, tmp_path):
     attested = index([APP, attestation(APP)], names=["docker.io/library/multi:1"], lacking=[ARM])
     containerd.load(tar(layout([attested])))
@@ -235,7 +259,8 @@ def test_attestations_and_absent_platforms_are_no_platforms(containerd, wish, tm
 
 def test_a_platform_that_is_not_there(engine, wish):
     message = fail(image_archive, check=True, **wish(engine, platform=["linux/s390x"]))["msg"]
-    assert "app:1 on the engine at %s is there for linux/amd64, not for linux/s390x" % engine.url in message
+    there = "is not there for linux/s390x: name one of these with platform, or leave it away: linux/amd64"
+    assert "app:1 on the engine at %s %s" % (engine.url, there) in message
 
 
 def test_a_docker_archive_of_two_platforms(multi, wish):
@@ -266,7 +291,7 @@ def test_a_digest_names_what_its_tag_named_once(wish, tmp_path):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ([], "images is empty"),
+        ([], "images is empty, and a bundle holds at least one: name it, or remove the bundle with state: absent"),
         (["App"], "'App' is not an image reference"),
         (["app@sha256:" + "a" * 64], "has no tag, and a bundle names its images by repository and tag: write repository:tag@digest"),
         (["app:1", "app:1@sha256:" + "a" * 64], "would be named docker.io/library/app:1 in the bundle: leave one out"),
@@ -416,12 +441,19 @@ def test_a_file_where_a_folder_shall_be(engine, wish, tmp_path):
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])
-@pytest.mark.parametrize("content", [b"a thesis\n" * 100, tar({"thesis": b"3 years"})], ids=["text", "tar"])
-def test_what_is_no_bundle_is_left_alone(engine, wish, tmp_path, state, content):
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"a thesis\n" * 100, "not a tar archive, or not all of it (no header at byte 0)"),
+        (tar({"thesis": b"3 years"}), "neither an OCI layout (no index.json) nor a docker archive (no manifest.json)"),
+    ],
+    ids=["text", "tar"],
+)
+def test_what_is_no_bundle_is_left_alone(engine, wish, tmp_path, state, content, why):
     (tmp_path / "bundle").write_bytes(content)
     for check in (True, False):
         message = fail(image_archive, check=check, **wish(engine, state=state))["msg"]
-        assert message.startswith("%s is no bundle, and is left as it is" % (tmp_path / "bundle"))
+        assert message == "%s is no bundle, and is left as it is (%s): remove it yourself, or name another path" % (tmp_path / "bundle", why)
     assert (tmp_path / "bundle").read_bytes() == content
 
 
@@ -453,6 +485,67 @@ def test_sets_the_mode(engine, wish, tmp_path, form):
     assert real["changed"] and not any(entry["changed"] for entry in real["images"])
     assert (real["diff"]["before"]["mode"], real["diff"]["after"]["mode"]) == ("0700", mode)
     assert real["fetched_bytes"] == 0
+    assert set(real["diff"]["before"]) == set(real["diff"]["after"]) == {"mode"}, "no image changes"
+
+
+def test_a_mode_in_symbols(engine, wish, tmp_path):
+    four_times(image_archive, **wish(engine, mode="u=rw,g=r,o="))
+    assert stat.S_IMODE(os.stat(str(tmp_path / "bundle")).st_mode) == 0o640
+
+
+MODE = ": write it in octal and in quotes, as '0644', or in symbols, as u=rw,go=r"
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (dict(owner="no-such-user"), "owner: this host has no user no-such-user: make it first, or name another"),
+        (dict(owner="-1"), "owner: this host has no user -1: make it first, or name another"),
+        (dict(owner=str(1 << 32)), "owner: this host has no user 4294967296: make it first, or name another"),
+        (dict(group="no-such-group"), "group: this host has no group no-such-group: make it first, or name another"),
+        (dict(mode="abc"), "mode: abc is no mode" + MODE),
+        (dict(mode="0999"), "mode: 0999 is no mode" + MODE),
+        (dict(mode="10644"), "mode: 10644 is no mode" + MODE),
+        (dict(mode=77777), "mode: 77777 is no mode" + MODE),
+        (dict(mode=["0644"]), "mode: ['0644'] is no mode" + MODE),
+    ],
+    ids=lambda value: " ".join(map(str, value.items())) if isinstance(value, dict) else "",
+)
+@pytest.mark.parametrize("there", [False, True], ids=["new", "old"])
+def test_what_no_file_can_have_fails_before_anything_is_written(containerd, wish, tmp_path, params, message, there):
+    containerd.hold(APP, WEB)
+    if there:
+        run(image_archive, **wish(containerd, images=["app:1"]))
+    before = checksum(tmp_path / "bundle") if there else None
+    for check in (True, False):
+        result = fail(image_archive, check=check, **wish(containerd, **params))
+        assert result["msg"] == message
+        assert (checksum(tmp_path / "bundle") if os.path.exists(str(tmp_path / "bundle")) else None) == before
+
+
+@pytest.mark.parametrize("option", ["owner", "group"])
+def test_an_owner_that_only_root_may_give_leaves_the_old_bundle(containerd, wish, tmp_path, monkeypatch, option):
+    def denied(path, uid, gid):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    containerd.hold(APP, WEB)
+    run(image_archive, **wish(containerd, images=["app:1"]))
+    before = checksum(tmp_path / "bundle")
+    monkeypatch.setattr(os, "lchown", denied)
+    message = fail(image_archive, **wish(containerd, **{option: "54321"}))["msg"]
+    assert message.startswith({"owner": "chown failed", "group": "chgrp failed"}[option])
+    assert checksum(tmp_path / "bundle") == before
+
+
+def test_an_owner_or_group_by_number_need_not_have_a_name(containerd, wish, tmp_path, monkeypatch):
+    def nameless(name):
+        raise KeyError(name)
+
+    monkeypatch.setattr(pwd, "getpwnam", nameless)
+    monkeypatch.setattr(grp, "getgrnam", nameless)
+    containerd.hold(APP, WEB)
+    four_times(image_archive, **wish(containerd, owner=str(os.geteuid()), group=str(os.getegid())))
+    assert os.stat(str(tmp_path / "bundle")).st_uid == os.geteuid()
 
 
 def test_a_new_bundle_has_the_mode_of_the_old(engine, wish, tmp_path):

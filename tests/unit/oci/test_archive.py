@@ -10,7 +10,7 @@ import tarfile
 import time
 
 import pytest
-from ansible_collections.stowage.oci.plugins.module_utils._errors import ArchiveError, BlobMismatch, ImageNotInArchive, StowageError
+from ansible_collections.stowage.oci.plugins.module_utils._errors import ArchiveError, BlobMismatch, ImageNotInArchive, InvalidReference, StowageError
 from ansible_collections.stowage.oci.plugins.module_utils._oci.archive import Archive, select
 from ansible_collections.stowage.oci.plugins.module_utils._oci.digest import Verified, drain
 from ansible_collections.stowage.oci.plugins.module_utils._oci.files import TarFiles
@@ -327,9 +327,17 @@ def test_selects_by_any_name_or_digest(read):
 
 def test_lists_what_there_is_if_an_image_is_not(read):
     archive = read(layout([APP, OTHER]))
-    for text in ("app:2", "other", "No Reference", "sha256:" + "0" * 64):
+    for text in ("app:2", "other", "No/Reference", "sha256:" + "0" * 64):
         with pytest.raises(ImageNotInArchive, match="^%s is not in .*archive.tar, which holds app:1, other:2$" % text):
             select(archive, [text])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(" app:1", "leave out the blanks"), ("a:b@host/app", r"'a:\*\*\*@host/app' is not an image reference: credentials")]
+)
+def test_says_what_does_not_belong_in_a_wish(read, text, said):
+    with pytest.raises(InvalidReference, match=said):
+        select(read(layout([APP])), [text])
 
 
 # Bad input

@@ -74,6 +74,12 @@ def test_keeps_all_platforms(old):
     assert decide(OCI_ARCHIVE, [sought(by_manifest(ARM), by_manifest(APP))], old(BOTH)) == Keep()
 
 
+def test_writes_what_has_the_same_platforms_under_another_index(old):
+    wish = sought(by_manifest(APP), by_manifest(ARM))
+    assert decide(OCI_ARCHIVE, [wish._replace(target=BOTH.digest)], old(BOTH)) == Keep()
+    assert decide(OCI_ARCHIVE, [wish._replace(target=APP.digest)], old(BOTH)) == Write({"docker.io/library/app:1": "other_content"}, ())
+
+
 @pytest.mark.parametrize("offer", [by_config, by_manifest])
 def test_writes_what_is_another(old, offer):
     wish = [sought(offer(NEXT)), sought(offer(WEB), name="registry.example/web:2")]
@@ -136,7 +142,7 @@ def test_chooses_platforms():
     assert choose([], offers, "here") == offers
     assert choose([platform("linux/arm64/v8")], offers, "here") == offers[1:]
     assert choose([platform("arm64"), platform("amd64"), platform("amd64")], offers, "here") == offers[::-1]
-    with pytest.raises(InvalidInput, match="here is there for linux/amd64, linux/arm64, not for linux/s390x"):
+    with pytest.raises(InvalidInput, match="here is not there for linux/s390x: name .* with platform, or leave it away: linux/amd64, linux/arm64$"):
         choose([platform("amd64"), platform("s390x")], offers, "here")
 
 
