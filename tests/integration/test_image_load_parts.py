@@ -220,7 +220,7 @@ def test_gives_up_if_what_was_sent_is_never_there(catalogue, tmp_path):
     rounds = []
     action = types.SimpleNamespace(
         _task=task,
-        _find_needle=lambda _folder, src: src,
+        _found=lambda _option, path: path,
         _progress=lambda task_vars: image_load.Progress("h", quiet=True),
         _execute_module=lambda **options: rounds.append(options) or {"ask": dict(asks)},
         _send=lambda *args: None,

@@ -153,7 +153,7 @@ def test_says_in_one_sentence_what_is_wrong_with_a_bad_archive(playbook, docker2
             assert result.status == "ignored", name
             assert message in result.result["msg"], name
             assert "\n" not in result.result["msg"] and "Traceback" not in str(result.result)
-    assert run.one(task="pipe").result["msg"].startswith(f"{tmp_path}/pipe: neither a file nor a folder")
+    assert run.one(task="pipe").result["msg"].startswith(f"src: {tmp_path}/pipe: neither a file nor a folder")
     assert "Traceback" not in run.screen
     # An image that is as it should be does not suffer from its neighbour.
     assert [found["RepoTags"] for found in docker20.json("GET", "/images/json")] == [[TOOL]]
