@@ -115,11 +115,12 @@ class Response:
 class Transport:
     """Where an engine listens. ``url`` is ``unix:///path``, ``tcp://host:port`` or ``https://host:port``.
 
-    ``timeout`` is in seconds of silence; connecting has a bound of its own.
+    ``timeout`` is in seconds of silence; connecting has a bound of its own. ``tls`` is what was asked for, if anything was.
     """
 
     def __init__(self, url: str, timeout: float, tls: t.Optional[Tls] = None) -> None:
         self.url = url
+        self.tls = tls
         self._timeout = timeout
         scheme, separator, rest = url.partition("://")
         if not separator or scheme not in ("unix", "tcp", "http", "https"):

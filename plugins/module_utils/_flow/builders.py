@@ -1,0 +1,83 @@
+# Copyright: stowage.oci contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who builds, and how each is given the context."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tempfile
+import typing as t
+
+from .._engine import build as _build
+from .._engine import programs as _programs
+from .._engine.build import Built, Order
+from .._engine.engine import Engine
+from .._errors import shown
+from .._oci import named as _named
+from .._oci.dockerfile import Base
+from .._plan import builders as _plan
+from .._plan.builders import BUILDKIT, CLASSIC, DOCKER_CLI, PODMAN, beside
+from .context import Context
+
+_BY_API = {CLASSIC: _build.classic, BUILDKIT: _build.buildkit, PODMAN: _build.podman}
+_OWN = {"secret": "secrets", "ssh": "ssh", "frontend": "frontend"}
+"""What a Dockerfile uses, where it is a need of its own; heredocs are for the engine's version to take or refuse."""
+
+
+def needs(params: t.Mapping[str, t.Any], context: Context, features: t.Iterable[str], bases: t.Iterable[Base]) -> t.Dict[str, str]:
+    """Keys of ``_plan.builders.CAPABLE``, and more words for a message."""
+    found = {option: "" for option in ("secrets", "ssh", "cache_from", "cache_to", "timestamp") if params[option]}
+    found.update((_OWN[feature], "") for feature in features if feature in _OWN)
+    if params["timestamp"] and "docker_format" in features:
+        found["docker_format"] = ""
+    rest = sorted(feature for feature in features if feature not in _OWN and feature not in ("docker_format", "heredoc"))
+    if rest:
+        found["features"] = ", ".join(rest)
+    if any(_named.parse(base.reference).reference is None for base in bases):
+        found["base_id"] = ""
+    if params["path"] is not None and context.name is None:
+        found["hidden" if context.folder else "hidden_beside_tar"] = ""
+    return found
+
+
+def choose(engine: Engine, wanted: t.Mapping[str, str], wished: str) -> str:
+    """The builder's name; see ``_plan.builders.choose``."""
+
+    def there(program: str) -> bool:
+        return _programs.docker_form(os.environ) is not None if program == DOCKER_CLI else _programs.has_podman(os.environ)
+
+    return _plan.choose(engine.store, engine.api, wanted, wished, there)
+
+
+def build(engine: Engine, name: str, order: Order, context: Context) -> Built:
+    """Raises EngineError if the engine or program breaks off, ContextChanged if the context did."""
+    hidden = context.name is None
+    if name == DOCKER_CLI and hidden and context.folder:
+        with tempfile.NamedTemporaryFile(prefix="stowage-Dockerfile-") as file:
+            file.write(context.dockerfile)
+            file.flush()
+            folder = _programs.Folder(context.folder, context.file or file.name)
+            return _programs.docker_cli(engine, order, folder, os.environ, engine.transport.tls)
+
+    # Where COPY has nothing to see, a Dockerfile may lie in the open.
+    name_there, files = beside(name, context.dockerfile if hidden else None, context.ignore)
+    order = order._replace(dockerfile=name_there or context.name or order.dockerfile)
+    chunks = context.packed(files)
+    if name in _BY_API:
+        built = _BY_API[name](engine, order, chunks)
+        climbing = _climbing(context) if name == PODMAN and built.error and not built.log.lines else None
+        # Podman 4.3 says no more than HTTP 500.
+        advice = "%s: Podman takes no context with a link that leads out of it, as %s does: make it absolute, or leave it out by .dockerignore"
+        return built._replace(error=advice % (built.error, climbing)) if climbing else built
+    if name == DOCKER_CLI:
+        return _programs.docker_cli(engine, order, chunks, os.environ, engine.transport.tls)
+    return _programs.podman_cli(engine, order, chunks, os.environ)
+
+
+def _climbing(context: Context) -> t.Optional[str]:
+    """The first link that leads above the context."""
+    for entry in context.tree.entries:
+        if entry.kind == "link" and posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), entry.target)).startswith(".."):
+            return shown(entry.path)
+    return None
