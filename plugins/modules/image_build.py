@@ -156,14 +156,16 @@ options:
   timestamp:
     description:
       - Seconds since 1970 that all times in the image are set to, or V(source) for what E(SOURCE_DATE_EPOCH) says, so that two builds anywhere
-        give the same image. A builder that cannot do it is an error.
+        give the same image. Docker can do it from version 26 on, with the containerd store, and Podman, without C(HEALTHCHECK) and C(SHELL).
+        Anything else is an error.
     type: str
   builder:
     description:
       - Who builds. V(auto) takes the first that can do what is needed.
       - V(buildkit) and V(classic) are Docker's, V(podman) is Podman's, all by the engine's API.
       - V(docker_cli) is C(docker buildx build), or C(docker build) with BuildKit where that is not installed, and V(podman_cli) is
-        C(podman build). They are needed for O(secrets), O(ssh), O(cache_to), and other platforms.
+        C(podman build) where the engine runs. They are needed for O(ssh), O(cache_from) and O(cache_to); on Docker also for O(secrets), and
+        where a Dockerfile that the context does not have uses what only BuildKit knows.
     type: str
     choices: [auto, buildkit, classic, podman, docker_cli, podman_cli]
     default: auto

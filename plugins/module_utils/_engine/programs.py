@@ -98,7 +98,9 @@ def podman_cli(engine: Engine, order: Order, context: t.Iterable[bytes], environ
         env = _environ(order, environ)
         for name in ("CONTAINER_HOST", "CONTAINER_CONNECTION"):
             env.pop(name, None)
-        log, error = _run(command, env, context, _podman())
+        read = _Podman()
+        log, error = _run(command, env, context, read)
+        read.end(log, error)
         return _came_of(engine, result, error, log)
 
 
@@ -265,12 +267,19 @@ def plain(log: Log, line: str) -> None:
         log.write(key, _TIMED.sub("", text, count=1).encode() + b"\n")
 
 
-def _podman() -> Reader:
-    """Reads what Podman prints as its service sends it."""
-    steps = podman_steps()
+class _Podman:
+    """Reads what Podman prints as its service sends it, but for the error, which is its last line: a step may print one like it."""
 
-    def read(log: Log, line: str) -> None:
-        error = _ERROR.match(line)
-        steps(log, {"error": error.group(1)} if error else {"stream": line + "\n"})
+    def __init__(self) -> None:
+        self._steps = podman_steps()
+        self._held: t.Optional[str] = None
 
-    return read
+    def __call__(self, log: Log, line: str) -> None:
+        if self._held is not None:
+            self._steps(log, {"stream": self._held + "\n"})
+        self._held = line if _ERROR.match(line) else None
+        if self._held is None:
+            self._steps(log, {"stream": line + "\n"})
+
+    def end(self, log: Log, error: t.Optional[str]) -> None:
+        self._steps(log, {"error": error} if error else {"stream": self._held or ""})

@@ -225,6 +225,8 @@ def _time(text: t.Optional[str]) -> t.Optional[int]:
 def _secrets(wanted: t.Iterable[t.Mapping[str, t.Any]]) -> t.Dict[str, bytes]:
     found = {}
     for secret in wanted:
+        if not re.fullmatch(r"[\w.-]+", secret["id"]):
+            raise InvalidInput("secrets: %s is no id: it is made of letters, digits and . _ -" % shown(repr(secret["id"])))
         if secret["id"] in found:
             raise InvalidInput("secrets: there are two of the id %s" % shown(secret["id"]))
         if secret["value"] is not None:

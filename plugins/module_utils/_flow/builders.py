@@ -13,11 +13,11 @@ from .._engine import build as _build
 from .._engine import programs as _programs
 from .._engine.build import Built, Order
 from .._engine.engine import Engine
-from .._errors import shown
+from .._errors import ContextChanged, shown
 from .._oci import named as _named
-from .._oci.dockerfile import Base
+from .._oci.dockerfile import Base, parse
 from .._plan import builders as _plan
-from .._plan.builders import BUILDKIT, CLASSIC, DOCKER_CLI, PODMAN, beside
+from .._plan.builders import BUILDKIT, CLASSIC, DOCKER_CLI, OF_PODMAN, PODMAN, beside
 from .context import Context
 
 _BY_API = {CLASSIC: _build.classic, BUILDKIT: _build.buildkit, PODMAN: _build.podman}
@@ -52,13 +52,18 @@ def choose(engine: Engine, wanted: t.Mapping[str, str], wished: str) -> str:
 
 def build(engine: Engine, name: str, order: Order, context: Context) -> Built:
     """Raises EngineError if the engine or program breaks off, ContextChanged if the context did."""
+    if name in OF_PODMAN:
+        order, context = _labelled(order, context)
     hidden = context.name is None
     if name == DOCKER_CLI and hidden and context.folder:
         with tempfile.NamedTemporaryFile(prefix="stowage-Dockerfile-") as file:
             file.write(context.dockerfile)
             file.flush()
             folder = _programs.Folder(context.folder, context.file or file.name)
-            return _programs.docker_cli(engine, order, folder, os.environ, engine.transport.tls)
+            built = _programs.docker_cli(engine, order, folder, os.environ, engine.transport.tls)
+        if context.measured and context.measured().digest != context.tree.digest:
+            raise ContextChanged("%s: changed while the build read it: build again once nobody writes to it" % shown(context.folder))
+        return built
 
     # Where COPY has nothing to see, a Dockerfile may lie in the open.
     name_there, files = beside(name, context.dockerfile if hidden else None, context.ignore)
@@ -73,6 +78,16 @@ def build(engine: Engine, name: str, order: Order, context: Context) -> Built:
     if name == DOCKER_CLI:
         return _programs.docker_cli(engine, order, chunks, os.environ, engine.transport.tls)
     return _programs.podman_cli(engine, order, chunks, os.environ)
+
+
+def _labelled(order: Order, context: Context) -> t.Tuple[Order, Context]:
+    """With the labels in the Dockerfile: those that Podman 4.3 is told of beside it come in any order, each of which is another image, and
+    only to the last stage. But for a label of several lines, which no Dockerfile can write.
+    """
+    lines = {name: value for name, value in sorted(order.labels.items()) if "\n" not in name + value}
+    rest = {name: value for name, value in order.labels.items() if name not in lines}
+    text = parse(context.dockerfile, context.where).labelled(context.dockerfile, order.target, lines)
+    return order._replace(labels=rest), context._replace(dockerfile=text, name=None)
 
 
 def _climbing(context: Context) -> t.Optional[str]:

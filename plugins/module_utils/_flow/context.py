@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 import typing as t
@@ -19,8 +20,9 @@ _USUAL = ("Dockerfile", "Containerfile")
 
 class Context(t.NamedTuple):
     """``where`` says where the Dockerfile is, for messages. ``name`` is its path in the context; None where it is not in it, or left out
-    of it. ``ignore`` is the context's own ``.dockerignore``, if it is among what is sent. ``packed(extra)`` is the tar for a builder with files that are not in the context; see ``_oci.context`` for what it raises.
-    ``folder`` and ``file`` are the paths of context and Dockerfile for builders that read them by themselves, where there are such.
+    of it. ``ignore`` is the context's own ``.dockerignore``, if it is among what is sent. ``packed(extra)`` is the tar for a builder, with
+    files that are not in the context; see ``_oci.context`` for what it raises. For a builder that reads by itself there are the paths
+    ``folder`` and ``file`` of context and Dockerfile, and ``measured``, which tells what the folder holds now.
     """
 
     dockerfile: bytes
@@ -31,6 +33,7 @@ class Context(t.NamedTuple):
     ignore: t.Optional[bytes] = None
     folder: t.Optional[str] = None
     file: t.Optional[str] = None
+    measured: t.Optional[t.Callable[[], Tree]] = None
 
 
 def opened(params: t.Mapping[str, t.Any], hashes: Hashes, time: int) -> Context:
@@ -58,11 +61,12 @@ def _of_folder(path: str, named: t.Optional[str], inline: t.Optional[str], hashe
     own = "%s.dockerignore" % file if file else ""
     ignoring = own if os.path.isfile(own) else os.path.join(path, ".dockerignore")
     ignore = Ignore(_read(ignoring) if os.path.isfile(ignoring) else b"", ignoring)
-    tree = measured(path, ignore, hashes)
+    measure = functools.partial(measured, path, ignore, hashes)
+    tree = measure()
     files = {entry.path for entry in tree.entries if entry.kind == "file"}
     sent = _read(os.path.join(path, ".dockerignore")) if ".dockerignore" in files else None
     name = inside if inside in files else None
-    return Context(text, where, name, tree, lambda extra: packed(path, tree, extra, time), sent, path, file)
+    return Context(text, where, name, tree, lambda extra: packed(path, tree, extra, time), sent, path, file, measure)
 
 
 def _of_tar(path: str, named: t.Optional[str], inline: t.Optional[str]) -> Context:

@@ -100,6 +100,16 @@ class Dockerfile(t.NamedTuple):
             found.add("frontend")
         return frozenset(found)
 
+    def labelled(self, text: bytes, target: t.Optional[str], labels: t.Mapping[str, str]) -> bytes:
+        """This Dockerfile's ``text`` up to the end of ``target``, which gives its image these labels, in their order."""
+        following = self.stages[self._target(target) + 1 :]
+        lines = text.split(b"\n")[: following[0].line - 1 if following else None]
+        special = re.compile(r'["$%s]' % re.escape(self.escape))
+        for pair in labels.items():
+            words = [special.sub(lambda found: self.escape + found.group(), part) for part in pair]
+            lines.append(('LABEL "%s"="%s"' % tuple(words)).encode("utf-8"))
+        return b"\n".join(lines) + b"\n"
+
     def _used(self, steps: t.List[_Step]) -> t.FrozenSet[str]:
         found = {name for step in steps for part in step.uses for name, _default in part.declared}
         known = PLATFORM_ARGUMENTS.union(self.globals)

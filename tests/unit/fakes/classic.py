@@ -11,7 +11,7 @@ from ansible_collections.stowage.oci.plugins.module_utils._oci import image as _
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import Reference
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse as parse_reference
 
-from ansible_collections.stowage.oci.tests.unit.images import Made, docker_archive, layout, sha256, tar
+from ansible_collections.stowage.oci.tests.unit.images import Layer, Made, docker_archive, layout, sha256, tar
 
 from .store import CREATED_SECONDS, NO_TIME, Document, Record, Store, Unreadable
 from .store import content_bytes, familiar, made, parts, read_archive, unpacked, verified
@@ -64,6 +64,15 @@ class Classic(Store):
 
     def add(self, raw_config: bytes) -> Record:
         return self.records.setdefault(sha256(raw_config), Record(sha256(raw_config), raw_config, b""))
+
+    def held(self, record: Record) -> t.List[Layer]:
+        """What it was built from, or can be built upon."""
+        return [Layer(self.layers[chain], self.layers[chain], "") for chain in record.chain_ids]
+
+    def built(self, raw_config: bytes, layers: t.Sequence[Layer], docker: bool) -> Record:
+        record = self.add(raw_config)
+        self.layers.update(zip(record.chain_ids, [layer.tar for layer in layers]))
+        return record
 
     def pulled(self, reference: Reference, target: bytes, media_type: str, manifest: bytes, blobs: t.Mapping[str, bytes]) -> None:
         document = json.loads(manifest.decode())

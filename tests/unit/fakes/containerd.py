@@ -10,9 +10,10 @@ import typing as t
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import Reference
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse as parse_reference
 
-from ansible_collections.stowage.oci.tests.unit.images import dump, path, sha256, tar
+from ansible_collections.stowage.oci.tests.unit.images import Layer, dump, path, sha256, tar
 
-from .store import CREATED_SECONDS, NO_TIME, Document, Record, Store, Unreadable, familiar, made, read_archive, unpacked, untar
+from .store import CREATED_SECONDS, NO_TIME, ZSTD, Document, Record, Store, Unreadable
+from .store import assembled, familiar, made, read_archive, unpacked, untar
 
 BLOCK = 4096
 
@@ -114,6 +115,30 @@ class Containerd(Store):
 
     def _layers(self, record: Record) -> t.List[Document]:
         return json.loads(record.manifest.decode())["layers"] if record.manifest else []
+
+    def held(self, record: Record) -> t.List[Layer]:
+        """What it was built from, or can be built upon."""
+        found = []
+        for chain, layer in zip(record.chain_ids, self._layers(record)):
+            blob = self.content.get(layer["digest"]) or self.snapshots[chain]
+            found.append(Layer(unpacked(blob), blob, _kind(blob)))
+        return found
+
+    def built(self, raw_config: bytes, layers: t.Sequence[Layer], docker: bool) -> Record:
+        """BuildKit makes Docker's types, and notes the config."""
+        image = assembled(raw_config, layers, docker=docker)
+        self.content.update(image.blobs)
+        noted = {"annotations": {"config.digest": image.config_digest}} if docker else {}
+        record = self.add(dict(image.descriptor(), **noted), None)
+        self.unpack(record)
+        return record
+
+    def fitting(self, record: Record, architecture: str) -> t.Optional[Record]:
+        """Its image for that, if it has one."""
+        for entry in self._children(record):
+            if (entry.get("platform") or {}).get("architecture") == architecture:
+                return self._child(record, entry["digest"])
+        return super().fitting(record, architecture)
 
     def pulled(self, reference: Reference, target: bytes, media_type: str, manifest: bytes, blobs: t.Mapping[str, bytes]) -> None:
         document = json.loads(manifest.decode())
@@ -279,6 +304,11 @@ class Containerd(Store):
         files["manifest.json"] = dump(items)
         files["oci-layout"] = b'{"imageLayoutVersion":"1.0.0"}'
         return tar(files)
+
+
+def _kind(blob: bytes) -> str:
+    """How it is compressed."""
+    return "zstd" if blob[:4] == ZSTD else "gzip" if blob[:2] == b"\x1f\x8b" else ""
 
 
 def _usage(layer: bytes) -> int:

@@ -14,7 +14,7 @@ from ansible_collections.stowage.oci.plugins.module_utils._oci import manifest a
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse as parse_reference
 from ansible_collections.stowage.oci.tests.unit.images import sha256
 
-from . import push
+from . import build, push
 from .classic import Classic
 from .containerd import Containerd
 from .podman import Podman
@@ -41,6 +41,7 @@ class Daemon:
         self.remote_blobs: t.Dict[str, bytes] = {}
         self.registries: t.Dict[str, t.Any] = {}
         self.info: Document = {}
+        self.memory = build.Memory()
 
     def answer(self, call: Call, body: bytes) -> Answer:
         """Never raises: what is refused is an answer too."""
@@ -181,7 +182,8 @@ class Daemon:
             platforms = [{key: config[key] for key in ("architecture", "os", "variant") if key in config}]
         return 200, {"Descriptor": {"mediaType": media_type, "digest": sha256(raw), "size": len(raw)}, "Platforms": platforms or None}
 
-    def pull(self, name: str, query: t.Mapping[str, str]) -> Record:
+    def choose(self, name: str, query: t.Mapping[str, str]) -> t.Tuple[str, bytes, bytes]:
+        """Media type and bytes of what a registry has under a name, and the manifest that fits the query."""
         media_type, target = self._remote(name)
         manifest = target
         wanted = query.get("Arch") or (query.get("platform") or "linux/amd64").split("/")[1]
@@ -193,6 +195,10 @@ class Daemon:
                     raise Refused(404, "no match for platform in manifest: not found")
                 raise Unreadable("no matching manifest for linux/%s in the manifest list entries" % wanted)
             manifest = self.remote_blobs[fit[0]]
+        return media_type, target, manifest
+
+    def pull(self, name: str, query: t.Mapping[str, str]) -> Record:
+        media_type, target, manifest = self.choose(name, query)
         self.store.pulled(parse_reference(name), target, media_type, manifest, self.remote_blobs)
         return self.store.known(name)
 
@@ -217,6 +223,9 @@ class Daemon:
         except (Refused, Unreadable) as error:
             return 200, Stream([{"error": str(error)}])
         return 200, Stream([{"images": [record.id[7:]], "id": record.id[7:]}])
+
+    def _build(self, call: Call, body: bytes) -> Answer:
+        return 200, Stream(build.builder(self, build.Sent(call, body)).messages())
 
     def _push(self, call: Call, body: bytes, name: str) -> Answer:
         """Outside the lock: whoever serves that registry may ask the engine meanwhile."""
@@ -259,6 +268,7 @@ class Daemon:
         ("POST", "/images/load", _load),
         ("POST", "/images/create", _create_image),
         ("POST", "/libpod/images/pull", _libpod_pull),
+        ("POST", "(?:/libpod)?/build", _build),
         ("POST", "/images/(.+)/tag", _tag),
         ("POST", "/images/(.+)/push", _push),
         ("DELETE", "/images/(.+)", _remove),

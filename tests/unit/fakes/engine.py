@@ -12,6 +12,8 @@ It answers as the three stores were measured to (store.py and its kin). What a t
     engine.answer("POST", "/images/load", 500, {"message": "no space left on device"})
     engine.after("GET", "/images/.*/json", lambda: engine.lose("app:1"))     # inspected, then gone
     engine.break_load(after=4096)                                            # the connection, in the middle of the body
+
+It builds what recipe.py reads, of what a RUN may do ``echo``, ``true``, ``false`` and ``exit``, one after the other with ``&&``.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import typing as t
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse as parse_reference
 from ansible_collections.stowage.oci.tests.unit.images import Made, MadeIndex, layout, tar
 
+from .build import Sent
 from .daemon import Answer, Daemon
 from .server import Body, Call, Served, Stream
 
@@ -40,7 +43,7 @@ class Rule(t.NamedTuple):
 class FakeEngine(Served):
     """``store`` is ``classic``, ``containerd`` or ``podman``; ``old`` makes the classic one Docker 20.10 instead of 28.
 
-    ``calls`` are the requests so far, ``loaded_bytes`` the sizes of the archives that came with them.
+    ``calls`` are the requests so far, ``loaded_bytes`` the sizes of the archives that came with them, ``builds`` what came to be built.
     """
 
     def __init__(self, store: str = "classic", old: bool = False) -> None:
@@ -48,8 +51,9 @@ class FakeEngine(Served):
         self.store = self.daemon.store
         self.calls: t.List[Call] = []
         self.loaded_bytes: t.List[int] = []
+        self.builds: t.List[Sent] = []
         self._rules: t.List[Rule] = []
-        self._break_after: t.Optional[int] = None
+        self._breaks: t.Dict[str, t.Optional[int]] = {}
         super().__init__()
 
     @property
@@ -123,7 +127,16 @@ class FakeEngine(Served):
 
     def break_load(self, after: int) -> None:
         """Close the connection of the next load when so many bytes of its body came."""
-        self._break_after = after
+        self._breaks["load"] = after
+
+    def break_build(self, after: t.Optional[int] = None) -> None:
+        """Close the connection of the next build when so many bytes of its body came, or else in its answer, before the end."""
+        self._breaks["build"] = after
+
+    def prune_builds(self) -> None:
+        """Let no builder find again what it did before."""
+        with self.daemon.lock:
+            self.daemon.memory.steps.clear()
 
     # What a test asks
 
@@ -140,21 +153,24 @@ class FakeEngine(Served):
     # What it does
 
     def handle(self, call: Call, body: Body) -> Answer:
-        loads = call.path == "/images/load"
+        kind = call.path.rpartition("/")[2]
         with self.daemon.lock:
             self.calls.append(call)
             rule = next((rule for rule in self._rules if rule.method == call.method and re.fullmatch(rule.pattern, call.path)), None)
             if rule:
                 self._rules.remove(rule)
-            limit, self._break_after = (self._break_after, None) if loads else (None, self._break_after)
+            breaks = kind in self._breaks
+            limit = self._breaks.pop(kind, None)
         received = body(limit)
         if limit is not None:
             raise ConnectionAbortedError
-        if loads:
+        if kind == "load":
             self.loaded_bytes.append(len(received))
+        if kind == "build":
+            self.builds.append(Sent(call, received))
         if rule and rule.answer:
             return rule.answer
         answer = self.daemon.answer(call, received)
         if rule and rule.action:
             rule.action()
-        return answer
+        return (answer[0], answer[1]._replace(breaks=True)) if breaks and isinstance(answer[1], Stream) else answer

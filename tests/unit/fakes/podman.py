@@ -11,9 +11,9 @@ from ansible_collections.stowage.oci.plugins.module_utils._errors import Invalid
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import Reference
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse as parse_reference
 
-from ansible_collections.stowage.oci.tests.unit.images import Made, docker_archive, sha256, tar
+from ansible_collections.stowage.oci.tests.unit.images import Layer, Made, docker_archive, sha256, tar
 
-from .store import CREATED_SECONDS, NO_TIME, Document, Record, Refused, Store, Unreadable, made, parts, read_archive, unpacked
+from .store import CREATED_SECONDS, NO_TIME, Document, Record, Refused, Store, Unreadable, assembled, made, parts, read_archive, unpacked
 
 FORMATS = """payload does not match any of the supported image formats:
  * oci: initializing source oci:/var/tmp/api_load.tar1:: open /var/tmp/api_load.tar1/index.json: not a directory
@@ -115,6 +115,14 @@ class Podman(Store):
         record = self.records.setdefault(sha256(raw), Record(sha256(raw), raw, raw_manifests[-1]))
         record.digests = list(dict.fromkeys(record.digests + [sha256(manifest) for manifest in raw_manifests]))
         return record
+
+    def held(self, record: Record) -> t.List[Layer]:
+        """What it was built from, or can be built upon."""
+        return [Layer(self.layers[diff_id], self.layers[diff_id], "") for diff_id in record.diff_ids]
+
+    def built(self, raw_config: bytes, layers: t.Sequence[Layer], docker: bool) -> Record:
+        image = assembled(raw_config, layers, docker=True)
+        return self._stored(image.blobs, json.loads(image.manifest.decode()), [image.manifest])
 
     def pulled(self, reference: Reference, target: bytes, media_type: str, manifest: bytes, blobs: t.Mapping[str, bytes]) -> None:
         record = self._stored(blobs, json.loads(manifest.decode()), [target, manifest])

@@ -30,9 +30,10 @@ class Call(t.NamedTuple):
 
 
 class Stream(t.NamedTuple):
-    """An answer of JSON documents, one a line."""
+    """An answer of JSON documents, one a line; ``breaks`` is for a connection that does before the last."""
 
     messages: t.Sequence[t.Dict[str, t.Any]]
+    breaks: bool = False
 
 
 class Served:
@@ -119,6 +120,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response_only(status)
         for name, value in t.cast(_Server, self.server).served.headers.items():
             self.send_header(name, value)
+        if isinstance(document, Stream) and document.breaks:
+            self._break(body)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    def _break(self, body: bytes) -> None:
+        """In chunks as engines do, for whose end the client waits in vain."""
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for line in body.splitlines(keepends=True)[:-1]:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        raise ConnectionAbortedError

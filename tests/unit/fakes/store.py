@@ -101,6 +101,10 @@ class Store:
             return []
         return ["%s@%s" % (reference.name, reference.digest) if reference.digest else reference.tagged]
 
+    def fitting(self, record: Record, architecture: str) -> t.Optional[Record]:
+        """The image of a record for an architecture, if it is for that."""
+        return record if record.config.get("architecture") == architecture else None
+
     def by_digest(self, reference: Reference) -> t.Optional[Record]:
         return None
 
@@ -233,7 +237,10 @@ def untar(data: bytes) -> t.Dict[str, bytes]:
 
 def made(raw_config: bytes, tars: t.Iterable[bytes], kind: str = "gzip", names: t.Sequence[str] = (), docker: bool = False) -> Made:
     """An image of these parts, its layers compressed or (with an empty kind) not, under a manifest of the engine's own making."""
-    layers = tuple(Layer(data, compress(data, kind), kind) for data in tars)
+    return assembled(raw_config, [Layer(data, compress(data, kind), kind) for data in tars], names, docker)
+
+
+def assembled(raw_config: bytes, layers: t.Sequence[Layer], names: t.Sequence[str] = (), docker: bool = False) -> Made:
     types = DOCKER_TYPES if docker else OCI_TYPES
     manifest = {
         "schemaVersion": 2,
@@ -241,7 +248,7 @@ def made(raw_config: bytes, tars: t.Iterable[bytes], kind: str = "gzip", names: 
         "config": {"mediaType": types[1], "digest": sha256(raw_config), "size": len(raw_config)},
         "layers": [layer.descriptor(docker) for layer in layers],
     }
-    return Made(tuple(names), layers, raw_config, dump(manifest), {}, {})
+    return Made(tuple(names), tuple(layers), raw_config, dump(manifest), {}, {})
 
 
 def parts(image: Made) -> t.Tuple[bytes, t.Dict[str, bytes]]:

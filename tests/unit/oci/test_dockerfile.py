@@ -294,3 +294,30 @@ UNSET = "FROM $B${A} names no image: declare A and B with ARG before the first F
 def test_refuses_what_leaves_the_images_open(text, target, why):
     with pytest.raises(BadDockerfile, match="^%s$" % re.escape(why)):
         images(text, {}, target)
+
+
+TWO = b"# escape=`\nARG A\nFROM a AS one\r\nRUN true `\n FROM no\rFROM no\n\n# of the next\nFROM b AS two\nRUN echo 2"
+
+
+@pytest.mark.parametrize("target", ["one", "ONE", "0"])
+def test_a_labelled_dockerfile_ends_with_its_target(target):
+    assert parse(TWO, "here").labelled(TWO, target, {}) == TWO[:TWO.index(b"FROM b")] + b"\n" * (not TWO[:TWO.index(b"FROM b")].endswith(b"\n"))
+
+
+@pytest.mark.parametrize("target", ["two", "1", None])
+def test_the_last_stage_is_whole(target):
+    assert parse(TWO, "here").labelled(TWO, target, {}) == TWO + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("directive", "line"),
+    [
+        (b"", rb'LABEL "a b"="\$x \"y\" \\ `"'),
+        (b"# escape=`\n", rb'LABEL "a b"="`$x `"y`" \ ``"'),
+    ],
+    ids=["backslash", "backtick"],
+)
+def test_labels_are_written_as_they_are(directive, line):
+    text = directive + b"FROM a"
+    labelled = parse(text, "here").labelled(text, None, {"a b": '$x "y" \\ `', "c": "1"})
+    assert labelled == text + b"\n" + line + b'\nLABEL "c"="1"\n'
