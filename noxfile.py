@@ -32,6 +32,7 @@ sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *packages]))
 
 sys.path.insert(0, str(ROOT / "dev"))
 import debs  # noqa: E402
+import peers  # noqa: E402
 import pythons  # noqa: E402
 
 nox.options.sessions = ["lint", "sanity", "unit", "contract", "integration"]
@@ -44,7 +45,8 @@ def lint(session: nox.Session) -> None:
     """ansible-lint with the profile production, and the shape of the changelog fragments."""
     cases = []
     with _collection() as collection:
-        environ = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collection.parents[2]), "ANSIBLE_HOME": str(CACHE / "lint")}
+        paths = f"{collection.parents[2]}:{_peers(session)}"
+        environ = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": paths, "ANSIBLE_HOME": str(CACHE / "lint")}
         for command in (["ansible-lint", "--nocolor"], ["antsibull-changelog", "lint"]):
             failed = subprocess.run(command, cwd=collection, env=environ, check=False).returncode
             cases.append(f"<testcase name={quoteattr(' '.join(command))}>{'<failure/>' * bool(failed)}</testcase>")
@@ -123,6 +125,13 @@ def _real(session: nox.Session, packages: list[str]) -> None:
 def _ensure(session: nox.Session, packages: list[str]) -> None:
     try:
         debs.ensure(packages)
+    except debs.Unavailable as error:
+        session.error(f"could not run the ring {session.name}: {error}")
+
+
+def _peers(session: nox.Session) -> Path:
+    try:
+        return peers.collections()
     except debs.Unavailable as error:
         session.error(f"could not run the ring {session.name}: {error}")
 

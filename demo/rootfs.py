@@ -23,10 +23,11 @@ print(os.path.realpath(sys.executable), paths["stdlib"], *glob.glob(paths["plats
 
 
 class Tree:
-    """Files of this machine in a tar, under the same names below the folder `root`; `size` is that of their contents in bytes."""
+    """Files of this machine in a tar, under the same names below the folder `top`; `size` is that of their contents in bytes."""
 
-    def __init__(self, tar: tarfile.TarFile) -> None:
+    def __init__(self, tar: tarfile.TarFile, top: str = "root") -> None:
         self._tar = tar
+        self._top = top
         self.paths: set[Path] = set()
         self.size = 0
 
@@ -56,7 +57,7 @@ class Tree:
             self.add(path.parent / os.readlink(path))
         elif path.is_file() and os.access(path, os.R_OK):
             self.paths.add(path)
-            member = self._tar.gettarinfo(path, f"root{path}")
+            member = self._tar.gettarinfo(path, f"{self._top}{path}")
             self.size += member.size
             with open(path, "rb") as stream:
                 self._put(member, stream)
@@ -64,7 +65,7 @@ class Tree:
     def _link(self, path: Path) -> None:
         if path not in self.paths:
             self.paths.add(path)
-            self._put(self._tar.gettarinfo(path, f"root{path}"))
+            self._put(self._tar.gettarinfo(path, f"{self._top}{path}"))
 
     def _put(self, member: tarfile.TarInfo, stream: Any = None) -> None:
         member.mode &= 0o777
