@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import importlib
 import json
 import os
@@ -32,8 +33,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT / "dev")]
 import debs  # noqa: E402
+import peers  # noqa: E402
 
-BENCHMARKS = ("from_registry", "into_registry", "across_registries", "catalog")
+BENCHMARKS = ("from_registry", "into_registry", "across_registries", "catalog", "builds")
 ROUNDS = 5
 RESULTS = HERE / "results.json"
 
@@ -72,6 +74,26 @@ class Sample(NamedTuple):
 def module(name: str, **params: Any) -> Command:
     """A module of the collection as a plain process of this Python."""
     return Command([sys.executable, str(HERE / "plain.py"), name], json.dumps(params))
+
+
+def play(folder: Path, task: dict[str, Any]) -> Command:
+    """A play of one task on this machine; the checkout and the peers are its collections, and what Ansible writes goes below `folder`."""
+    ours = folder / "collections/ansible_collections/stowage/oci"
+    if not ours.exists():
+        ours.parent.mkdir(parents=True)
+        ours.symlink_to(ROOT)
+    text = json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}])
+    playbook = folder / f"play-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    playbook.write_text(text)
+    settings = {
+        "COLLECTIONS_PATH": f"{folder}/collections:{peers.collections()}",
+        "HOME": folder / "ansible",
+        "REMOTE_TEMP": folder / "remote",
+        "PYTHON_INTERPRETER": sys.executable,
+        "NOCOLOR": "1",
+    }
+    program = str(Path(sys.executable).parent / "ansible-playbook")
+    return Command(["env", *(f"ANSIBLE_{key}={value}" for key, value in settings.items()), program, "-i", "localhost,", "-c", "local", str(playbook)])
 
 
 def skopeo(folder: Path, *args: str) -> Command:
@@ -139,10 +161,14 @@ def surroundings() -> dict[str, Any]:
     """What the numbers depend on."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    manifest = peers.collections() / "ansible_collections/community/docker/MANIFEST.json"
     versions = {
         "python": platform.python_version(),
         "requests": importlib.import_module("requests").__version__,
+        "ansible-core": importlib.import_module("ansible.release").__version__,
+        "community.docker": json.loads(manifest.read_text())["collection_info"]["version"],
         "crane": debs.crane().parents[2].name.partition("-")[2],
+        "docker": debs.docker(28).name.partition("-")[2].partition("_")[0],
         **{package: _printed("dpkg-query", "-W", "-f", "${Version}", package) for package in ("skopeo", "docker-registry")},
     }
     return {
