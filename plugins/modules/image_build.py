@@ -64,8 +64,8 @@ options:
     default: {}
   secret_build_args:
     description:
-      - As O(build_args), and never shown by Ansible. The engine itself may keep them in the history of the image. Prefer O(secrets), of which no
-        image keeps anything.
+      - As O(build_args), and never shown: Ansible masks these values wherever they occur in a result, so they should be no words of
+        every day. The engine itself may keep them in the history of the image. Prefer O(secrets), of which no image keeps anything.
     type: dict
     default: {}
   target:
@@ -226,7 +226,7 @@ EXAMPLES = r"""
 RETURN = r"""
 images:
   description: One entry for each of O(tags). Where a build failed there is none.
-  returned: always
+  returned: success, and where a build failed
   type: list
   elements: dict
   contains:
@@ -256,22 +256,22 @@ images:
       sample: built
 build_digest:
   description: The digest of all that the image is built from. Null where check mode cannot know it, before a base is pulled.
-  returned: unless the options were refused
+  returned: success, and where a build failed
   type: str
   sample: sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef
 reason:
   description: Why it is built, in words. Null if it is not.
-  returned: unless the options were refused
+  returned: success, and where a build failed
   type: str
   sample: "the context changed: changed app.py; the argument VERSION changed"
 builder:
   description: Who built it, or would in check mode; a choice of O(builder). Null if nothing is built.
-  returned: unless the options were refused
+  returned: success, and where a build failed
   type: str
   sample: buildkit
 log:
   description: What the build printed, a list of lines. The last 20 of them, or all if it failed.
-  returned: unless the options were refused
+  returned: success, and where a build failed
   type: list
   elements: str
   sample: ["[1/2] FROM docker.io/library/busybox:1", "[2/2] RUN make", "cc -o app app.c"]
@@ -323,7 +323,12 @@ def main() -> None:
         timestamp=dict(type="str"),
         builder=dict(type="str", choices=[AUTO, *BUILDERS], default=AUTO),
     )
-    run(body, argument_spec=dict(spec, **ENGINE, **REGISTRY), mutually_exclusive=[("dockerfile", "dockerfile_inline")], required_one_of=[("path", "dockerfile_inline")])
+    run(
+        body,
+        argument_spec=dict(spec, **ENGINE, **REGISTRY),
+        mutually_exclusive=[("dockerfile", "dockerfile_inline")],
+        required_one_of=[("path", "dockerfile_inline")],
+    )
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def podman(engine: Engine, order: Order, chunks: t.Iterable[bytes]) -> Built:
     it is OCI's for who wants a ``timestamp``. Raises as ``classic`` does.
     """
     # Without layers it caches nothing. The compatible call takes a short name of a base for one of Docker Hub; it has but one format.
-    query = dict(_query(order), layers="1", rm="1", forcerm="1")
+    query = dict(_query(order._replace(network=None)), layers="1", rm="1", forcerm="1", **_podman_network(order.network))
     path = "/build"
     if order.timestamp is not None:
         path = "/v4.0.0/libpod/build"
@@ -107,6 +107,16 @@ def _query(order: Order) -> t.Dict[str, str]:
     more = {"target": order.target, "platform": order.platform, "networkmode": order.network}
     query.update((name, value) for name, value in more.items() if value)
     return query
+
+
+def _podman_network(network: t.Optional[str]) -> t.Dict[str, str]:
+    """Podman takes no network by its name where Docker does, and says nothing."""
+    if network in (None, "default"):
+        return {}
+    if network == "none":
+        return {"networkmode": "NetworkDisabled"}
+    where = {"Host": True} if network == "host" else {"Path": network}
+    return {"nsoptions": json.dumps([dict(where, Name="network")])}
 
 
 def _built(

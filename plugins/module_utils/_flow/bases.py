@@ -50,7 +50,9 @@ class Bases:
             named = _named.parse(base.reference)
             found[called(base)] = self._here(base) if named.image_id else None
             if named.reference is None and not found[called(base)]:
-                raise EngineError("the Dockerfile builds from the image %s, and the engine at %s has none of that ID" % (base.reference, self._engine.url))
+                raise EngineError(
+                    "the Dockerfile builds from the image %s, and the engine at %s has none of that ID" % (base.reference, self._engine.url)
+                )
             if not found[called(base)]:
                 wanted.setdefault(base.platform or self._params["platform"], {})[base.reference] = base
         for platform, texts in wanted.items():

@@ -78,17 +78,23 @@ class Task:
         remembered = next((inputs.bases for inputs in stamped if inputs), {})
         inputs = self._inputs._replace(bases=bases.foreseen(self._bases, remembered))
         plan = self._decide(inputs)
+        if isinstance(plan, Build) and remembered and not self._params["pull"]:
+            # A base that has left the host since then is pulled for a build, and may be another image now.
+            inputs = self._inputs._replace(bases=bases.foreseen(self._bases, {}))
+            plan = self._decide(inputs)
         if isinstance(plan, Keep):
             return self._kept(plan, inputs)
         builder = builders.choose(self._engine, self._needs, self._params["builder"])
+        needed = self._every() if builder == CLASSIC else self._bases
         if self._check_mode:
-            entries = [self._entry(reference, plan, inputs, plan.likely) for reference in self._tags]
+            bases.foreseen(needed, {})
+            entries = [self._entry(reference, plan, inputs.digest, plan.likely) for reference in self._tags]
             return concluded(entries, build_digest=inputs.digest, builder=builder, reason=_reason(plan), log=[])
 
-        had = bases.had(self._every() if builder == CLASSIC else self._bases)
+        had = bases.had(needed)
         known = self._inputs._replace(bases={called(base): had[called(base)] for base in self._bases})
         again = self._decide(known)
-        return self._kept(again, known) if isinstance(again, Keep) else self._built(plan, known, builder)
+        return self._kept(again, known) if isinstance(again, Keep) else self._built(plan, inputs.digest, known, builder)
 
     # Facts
 
@@ -133,7 +139,7 @@ class Task:
         self._remember(inputs, plan.image_id)
         return concluded([tagger(reference) for reference in self._tags], build_digest=inputs.digest, builder=None, reason=None, log=[])
 
-    def _built(self, plan: Build, inputs: Inputs, builder: str) -> Result:
+    def _built(self, plan: Build, foreseen: t.Optional[str], inputs: Inputs, builder: str) -> Result:
         order = Order(
             target=self._params["target"],
             args=self._args,
@@ -152,18 +158,18 @@ class Task:
         log = [self._discreet(line) for line in built.log.lines]
         if built.image_id is None:
             raise Failed(self._discreet(_failure(self._tags[0].spelling, built)), dict(more, changed=False, images=[], log=log))
-        entries = [self._entry(reference, plan, inputs, built.image_id) for reference in self._tags]
+        entries = [self._entry(reference, plan, foreseen, built.image_id) for reference in self._tags]
         for reference, entry in zip(self._tags, entries):
             if entry["changed"]:
                 self._engine.tag(built.image_id, reference)
         self._remember(inputs, built.image_id)
         return concluded(entries, log=log[-_TAIL:], **more)
 
-    def _entry(self, reference: Reference, plan: Build, inputs: Inputs, image_id: t.Optional[str]) -> Result:
+    def _entry(self, reference: Reference, plan: Build, digest: t.Optional[str], image_id: t.Optional[str]) -> Result:
         """Of a tag that the image gets; the diff is what is known before a build, in check mode or not."""
         before = self._before[reference]
         was = {"reference": reference.spelling, "image_id": before and before.image_id, "build_digest": before and before.labels.get(DIGEST_LABEL)}
-        becomes = {"reference": reference.spelling, "build_digest": inputs.digest, "reason": _reason(plan)}
+        becomes = {"reference": reference.spelling, "build_digest": digest, "reason": _reason(plan)}
         image = _local.local(self._engine, image_id) if image_id else None
         return {
             "reference": reference.spelling,
@@ -207,7 +213,8 @@ def _texts(option: str, values: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
     found = {}
     for name, value in values.items():
         if value is None or isinstance(value, (dict, list)):
-            raise InvalidInput("%s: the value of %s is %s: write a string" % (option, name, "missing" if value is None else "a " + type(value).__name__))
+            what = "missing" if value is None else "a " + type(value).__name__
+            raise InvalidInput("%s: the value of %s is %s: write a string" % (option, name, what))
         found[str(name)] = str(value).lower() if isinstance(value, bool) else str(value)
     return found
 
@@ -217,7 +224,9 @@ def _time(text: t.Optional[str]) -> t.Optional[int]:
         return None
     value = os.environ.get("SOURCE_DATE_EPOCH", "") if text == SOURCE else text
     if not re.fullmatch("[0-9]{1,11}", value):
-        what = "SOURCE_DATE_EPOCH is %s where the module runs" % (shown(value) if value else "not set") if text == SOURCE else "it is %s" % shown(value)
+        what = "it is %s" % shown(value)
+        if text == SOURCE:
+            what = "SOURCE_DATE_EPOCH is %s where the module runs" % (shown(value) if value else "not set")
         raise InvalidInput("timestamp: %s: give seconds since 1970" % what)
     return int(value)
 

@@ -93,6 +93,6 @@ def _labelled(order: Order, context: Context) -> t.Tuple[Order, Context]:
 def _climbing(context: Context) -> t.Optional[str]:
     """The first link that leads above the context."""
     for entry in context.tree.entries:
-        if entry.kind == "link" and posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), entry.target)).startswith(".."):
+        if entry.kind == "link" and posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), entry.target)).split("/")[0] == "..":
             return shown(entry.path)
     return None

@@ -92,7 +92,11 @@ def packed(root: str, tree: Tree, extra: t.Mapping[str, bytes], time: int = 0) -
 
 
 def members(extra: t.Mapping[str, bytes], time: int = 0) -> t.Iterator[bytes]:
-    """Files that lie nowhere, as members of a tar; it may go on with others."""
+    """The beginning of a tar, with files that lie nowhere; it goes on with others.
+
+    BuildKit knows a tar by its first 512 bytes: from a long name, or what else takes more, it would read a Dockerfile.
+    """
+    yield member(b"./", _FLAGS["dir"], 0, 0o755, time=time)
     for path in sorted(extra):
         yield member(os.fsencode(path), _FLAGS["file"], len(extra[path]), 0o644, time=time) + extra[path] + padding(len(extra[path]))
 

@@ -103,7 +103,7 @@ def test_devices_have_their_numbers(tmp_path):
     tree = look(tmp_path)
     assert tree.entries == (Entry("loop", "block", 0o640, target="7:300"), Entry("null", "device", 0o640, target="1:3"))
     with tarfile.open(fileobj=io.BytesIO(b"".join(packed(str(tmp_path), tree, {})))) as archive:
-        assert [(one.type, one.devmajor, one.devminor) for one in archive] == [(tarfile.BLKTYPE, 7, 300), (tarfile.CHRTYPE, 1, 3)]
+        assert [(one.type, one.devmajor, one.devminor) for one in archive][1:] == [(tarfile.BLKTYPE, 7, 300), (tarfile.CHRTYPE, 1, 3)]
     (tmp_path / "c.tar").write_bytes(b"".join(packed(str(tmp_path), tree, {})))
     assert TarContext(str(tmp_path / "c.tar")).tree.entries == tree.entries
 
@@ -318,6 +318,7 @@ def test_packs_what_was_measured(tmp_path):
     os.mkfifo(tmp_path / "pipe", 0o600)
     os.chmod(tmp_path / "b", 0o6755)
     assert unpacked(packed(root, look(root), {"Dockerfile": b"FROM scratch\n"}, 7)) == {
+        ".": (tarfile.DIRTYPE, 0o755, "", 7),
         "Dockerfile": (tarfile.REGTYPE, 0o644, b"FROM scratch\n", 7),
         "b": (tarfile.REGTYPE, 0o6755, b"bee", 7),
         "d": (tarfile.DIRTYPE, 0o755, "", 7),
@@ -328,10 +329,17 @@ def test_packs_what_was_measured(tmp_path):
     }
 
 
+def test_begins_with_what_buildkit_knows_for_a_tar(tmp_path):
+    """It reads a Dockerfile where the first 512 bytes are no whole member, as before long names."""
+    root = write(tmp_path, {"A" * 200: ""})
+    first = tarfile.TarInfo.frombuf(b"".join(packed(root, look(root), {}))[:tarfile.BLOCKSIZE], "utf-8", "strict")
+    assert (first.name, first.type, first.mode) == (".", tarfile.DIRTYPE, 0o755)
+
+
 def test_a_further_file_takes_the_place_of_one_of_the_folder(tmp_path):
     root = write(tmp_path, {"Dockerfile": "old", "a": "1"})
     found = list(unpacked(packed(root, look(root), {"Dockerfile": b"new", "A": b""})).items())
-    assert [(name, facts[2]) for name, facts in found] == [("A", b""), ("Dockerfile", b"new"), ("a", b"1")]
+    assert [(name, facts[2]) for name, facts in found] == [(".", ""), ("A", b""), ("Dockerfile", b"new"), ("a", b"1")]
 
 
 def test_gnu_tar_unpacks_it(tmp_path):
@@ -509,9 +517,9 @@ def test_a_tar_measures_as_the_folder_that_it_unpacks_to(tmp_path, kind, start):
 
     found = TarContext(str(path))
     assert found.tree.entries == look(root).entries
-    assert b"".join(found.packed({})) == out.getvalue()
+    assert b"".join(found.packed({}))[tarfile.BLOCKSIZE:] == out.getvalue()
     with tarfile.open(fileobj=io.BytesIO(b"".join(found.packed({"Dockerfile": b"FROM scratch\n"})))) as archive:
-        assert len(archive.getnames()) == len(found.tree.entries) + 2
+        assert len(archive.getnames()) == len(found.tree.entries) + 3
         assert archive.extractfile("Dockerfile").read() == b"FROM scratch\n"
 
 
