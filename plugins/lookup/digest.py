@@ -141,7 +141,7 @@ def digest(client: Client, text: str, wanted: t.Optional[_platform.Platform]) ->
     reference = parse(text)
     if wanted is None:
         return str(client.resolve(reference).digest)
-    manifest = client.image(reference, wanted)
+    manifest = client.image(reference, wanted, named=True)
     config = _image.parse_config(client.raw_config(reference, manifest), reference.where)
     choose(wanted, [config.platform], reference.where, NotInRegistry, named=True)
     return str(manifest.digest)

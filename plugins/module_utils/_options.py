@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ._errors import InvalidInput, masked
+from ._errors import InvalidInput, masked, shown
 
 ENGINE: t.Dict[str, t.Any] = dict(
     engine_host=dict(type="str"),
@@ -48,8 +48,11 @@ LOAD: t.Dict[str, t.Any] = dict(
 )
 """All of image_load's, here because the module and the action plugin check the same."""
 
-REFERENCES = ("images", "name", "names", "source", "tags", "destination", "registry")
-"""Options, of whichever module, that name images or registries."""
+REFERENCES = ("images", "name", "names", "source", "tags", "destination", "registry", "query", "scope")
+"""Options, of whichever module, that name images or registries, or what to find there."""
+
+PATHS = ("path", "src", "base")
+"""Options, of whichever module, that name files and folders, which may well be called ``a:b@c``."""
 
 
 def discreet(params: t.Dict[str, t.Any]) -> None:
@@ -58,10 +61,24 @@ def discreet(params: t.Dict[str, t.Any]) -> None:
     What has one is refused where it is parsed, and told as the user wrote it, but for the password.
     """
     params.update((option, masked(params[option])) for option in REFERENCES if option in params)
+    params.update((option, _of_url(params[option])) for option in PATHS + ("engine_host",) if option in params)
+
+
+def _of_url(value: t.Any) -> t.Any:
+    if isinstance(value, list):
+        return [_of_url(one) for one in value]
+    return masked(value) if isinstance(value, str) and "://" in value and not value.startswith("unix://") else value
 
 
 def check(params: t.Mapping[str, t.Any]) -> None:
-    """Raises InvalidInput for a number that is too low; not all of the options need be there."""
+    """Raises InvalidInput for a number that is too low, and for a URL as a path; not all of the options need be there."""
     for option, least in LEAST:
         if params.get(option, least) < least:
             raise InvalidInput("%s: %d is too low: give %d or more" % (option, params[option], least))
+    for option in PATHS:
+        if option == "src" and "destination" in params:
+            continue  # image_copy's, which may be a registry
+        value = params.get(option)
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, str) and "://" in path:
+                raise InvalidInput("%s: %s is no path, and URLs are not read: give a file or folder" % (option, shown(masked(path))))

@@ -171,6 +171,8 @@ options:
     default: auto
 notes:
   - The build itself asks no registry. The bases are pulled before, by the engine and with our credentials, as by M(stowage.oci.image_pull).
+  - An image that somebody builds on top of one which this module built, with C(docker build) or C(docker commit), inherits its labels. Under
+    one of O(tags) it passes for what the context builds.
   - Sockets in the context are left out, as Docker does it. All other files arrive with owner 0 and the time 0, or O(timestamp).
 seealso:
   - module: stowage.oci.image_pull

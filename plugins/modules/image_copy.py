@@ -214,7 +214,7 @@ def body(params: t.Dict[str, t.Any], check_mode: bool) -> Result:
     if source and params["base"]:
         raise InvalidInput("base: the bundles that a bundle leaves out something of; src is a registry, %s, which has all itself" % src)
     registries = [destination.registry] + ([source.registry] if source else [])
-    session = Session(params, Keychain.of(params, registries))
+    session = Session(params, Keychain.of(params, registries, apart=False))
     client = Client(session)
     images = None if params["images"] is None else list(dict.fromkeys(params["images"]))
     names = params["platform"] or ["all"]

@@ -70,6 +70,8 @@ notes:
     That is always so with Podman, which has no such call; on Docker where an image is to be compared by its content.
     It needs C(requests) on the host; with Docker the module does without it if it must.
   - Podman pulls with its own trust and its own C(registries.conf); O(plain_http) and O(validate_certs=false) are handed to it.
+  - O(ca_cert) serves what the module itself asks. An engine needs the CA of a registry in a file of its own on its host - Podman in
+    C(/etc/containers/certs.d/HOST:PORT/ca.crt), Docker in C(/etc/docker/certs.d/HOST:PORT/ca.crt).
   - What Docker Hub counts as a pull is the reading of a manifest. Asking for the digest is free. An image that is to be pulled,
     or compared by content, may be counted once more.
 seealso:

@@ -55,6 +55,8 @@ notes:
     That is always so with Podman, which has no such call; on Docker where an image is to be compared by its content.
     It needs C(requests) on the host; with Docker the module does without it if it must.
   - Podman pushes with its own trust; O(plain_http) and O(validate_certs=false) are handed to it.
+  - O(ca_cert) serves what the module itself asks. An engine needs the CA of a registry in a file of its own on its host - Podman in
+    C(/etc/containers/certs.d/HOST:PORT/ca.crt), Docker in C(/etc/docker/certs.d/HOST:PORT/ca.crt).
   - Of a multi-platform image the classic store and Podman have, and push, one platform. The containerd store pushes the index if it has
     all of its images, else the one that it has.
   - Over a manifest of Docker's own type in a docker-registry before 3.0 the containerd store pushes nothing. The task then fails and

@@ -116,6 +116,15 @@ def test_a_password_in_a_reference_is_refused_and_not_shown(docker20, playbook, 
         assert "geheim" not in json.dumps(run.one().result)
 
 
+@pytest.mark.parametrize("option", ["src", "base"])
+def test_a_url_is_refused_and_not_shown(docker20, playbook, bundle, option):
+    url = "https://ann:geheim@host/x.tar"
+    task = load(url) if option == "src" else load(bundle, base=[url])
+    run = playbook(play(task), {"machine": {"engine": docker20.url}})
+    assert run.one().result["msg"] == f"{option}: https://ann:***@host/x.tar is no path, and URLs are not read: give a file or folder"
+    assert "geheim" not in json.dumps(run.one().result)
+
+
 def test_gives_images_other_names(docker20, playbook, bundle):
     renamed = {"registry.example.com/": "site.example.org/mirror/", "registry.example.com/tool:1": "hammer:2"}
     run = playbook(play(load(bundle, names=renamed), load(bundle, "again", names=renamed)), {"machine": {"engine": docker20.url}})

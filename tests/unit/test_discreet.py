@@ -85,6 +85,8 @@ MODULES = [
     (image_copy, dict(src="{}/bundle.tar", images=["app"], destination="registry.example")),
     (image_copy, dict(src="registry.example", images=["app"], destination="{}")),
     (registry_search, dict(registry="{}", query="app")),
+    (registry_search, dict(registry="host.example", query="{}/app")),
+    (registry_search, dict(registry="host.example", api="gitlab", scope="{}/app")),
 ]
 
 
@@ -114,8 +116,44 @@ def test_loading_does_not_show_it(options, tmp_path):
     assert "geheim" not in json.dumps(failed) and "deploy:***@host/app" in failed["msg"]
 
 
+URL = "https://ann:geheim@host/x.tar"
+
+
+@pytest.mark.parametrize(
+    ("module", "option", "options"),
+    [
+        (image_archive, "path", dict(path=URL, images=["app"])),
+        (image_archive, "path", dict(path=URL, state="absent")),
+        (image_archive, "base", dict(path="/tmp/a:b@c/none.tar", base=["/x", URL], images=["app"])),
+        (image_load, "src", dict(src=URL, remote_src=True)),
+        (image_load, "base", dict(src="/x", base=[URL], remote_src=True)),
+        (image_copy, "base", dict(src="/x", base=[URL], destination="host.example")),
+    ],
+)
+def test_a_url_is_no_path_and_not_shown(module, option, options):
+    failed = fail(module, **options)
+    assert failed["msg"] == "%s: https://ann:***@host/x.tar is no path, and URLs are not read: give a file or folder" % option
+    assert "geheim" not in json.dumps(failed)
+
+
+def test_a_path_is_not_masked():
+    params = dict(path="ann:b@host/d", src="ann:b@host.example", base=["ann:b@host/d"], engine_host="unix:///run/a:b@host/d")
+    given = dict(params)
+    _options.discreet(params)
+    _options.check(params)
+    assert params == given
+
+
+def test_an_engine_takes_no_password(monkeypatch):
+    failed = fail(image_info, images=["app"], engine_host="tcp://ann:geheim@host:2375")
+    assert "'tcp://ann:***@host:2375' is not an engine's address: engines know no user and password, so leave out what is before" in failed["msg"]
+    assert "geheim" not in json.dumps(failed)
+    monkeypatch.setenv("DOCKER_HOST", "tcp://ann:geheim@host:2375")
+    assert "leave out what is before the @; one that wants to know us takes a certificate" in fail(image_info, images=["app"])["msg"]
+
+
 def test_every_option_that_names_images_is_masked():
-    for option in ("images", "name", "names", "source", "tags", "destination", "registry"):
+    for option in ("images", "name", "names", "source", "tags", "destination", "registry", "query", "scope"):
         params = {option: "deploy:geheim@host", "password": "a:b@c", "src": "a:b@c"}
         _options.discreet(params)
         assert params == {option: "deploy:***@host", "password": "a:b@c", "src": "a:b@c"}

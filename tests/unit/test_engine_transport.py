@@ -206,6 +206,16 @@ def test_nobody_listens(family):
         ask(script)
 
 
+def test_a_name_that_nobody_knows(monkeypatch):
+    def unknown(address, timeout):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "create_connection", unknown)
+    message = r"^no engine answers at tcp://none.example:2375: the name none.example is not known here \(Name or service not known\): see how it is written"
+    with pytest.raises(EngineNotFound, match=message):
+        Transport("tcp://none.example:2375", 1).request("GET", "/_ping")
+
+
 def test_the_socket_is_not_for_us(monkeypatch):
     def refuse(self, address):
         raise PermissionError(13, "Permission denied")

@@ -80,6 +80,11 @@ def test_pins_a_reference(text, pinned):
     assert pin(pinned, DIGEST) == pinned
 
 
+def test_a_password_in_what_is_no_digest_is_not_shown():
+    with pytest.raises(AnsibleFilterError, match=r"^'ann:\*\*\*@host' is not a digest"):
+        pin("app:2", "ann:geheim@host")
+
+
 def test_another_digest_is_not_overwritten():
     message = "^app:2@%s has another digest, and cannot be pinned to %s: leave one of them away$" % (OTHER, DIGEST.short)
     with pytest.raises(AnsibleFilterError, match=message):

@@ -188,7 +188,7 @@ def test_a_config_without_a_platform_runs_anywhere(tmp_path):
             LINUX,
             Platform("linux", "arm", "v7"),
             "docker.io/library/multi:1 is in the archive for linux/amd64, linux/arm64, not for linux/arm/v7; "
-            "its index names linux/ppc64le, which the archive lacks",
+            "its index names linux/ppc64le, which the archive lacks: name one of these with platform, or leave it away",
         ),
     ],
 )

@@ -8,7 +8,6 @@ a base that the host has.
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 import re
@@ -22,8 +21,7 @@ from .engine import Engine
 
 class Order(t.NamedTuple):
     """What to build. ``dockerfile`` is its name in the context, ``timestamp`` seconds for all times in the image, ``secrets`` are
-    values by ID; ``auths`` is what registries are told by a builder that goes there itself: ``username`` and ``password`` by
-    registry, Docker Hub's name being that of an auth file. ``ssh``, ``cache_from`` and ``cache_to`` are for programs, in their words.
+    values by ID. ``ssh``, ``cache_from`` and ``cache_to`` are for programs, in their words.
     """
 
     dockerfile: str = "Dockerfile"
@@ -38,7 +36,6 @@ class Order(t.NamedTuple):
     ssh: t.Sequence[str] = ()
     cache_from: t.Sequence[str] = ()
     cache_to: t.Sequence[str] = ()
-    auths: t.Mapping[str, t.Mapping[str, str]] = {}
 
 
 class Built(t.NamedTuple):
@@ -124,8 +121,6 @@ def _built(
 ) -> Built:
     log = Log()
     headers = {"Content-Type": "application/x-tar"}
-    if order.auths:
-        headers["X-Registry-Config"] = base64.urlsafe_b64encode(json.dumps(order.auths).encode()).decode()
     image_id = error = None
     with engine.transport.request("POST", path, query, headers, chunks) as answer:
         if answer.status >= 400:

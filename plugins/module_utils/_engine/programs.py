@@ -8,7 +8,6 @@ environment, never as an argument.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -75,8 +74,6 @@ def docker_cli(engine: Engine, order: Order, context: Context, environ: Environ,
             command = ["docker", "build", "--iidfile", result]
         command += ["--progress=plain", *_arguments(order, folder, context)]
         env = dict(_environ(order, environ), DOCKER_HOST=engine.url, DOCKER_BUILDKIT="1", **_tls(tls, folder))
-        if order.auths:
-            env.update(_docker_config(order, environ, folder))
         log, error = _run(command, env, context, plain)
         return _came_of(engine, result, error, log)
 
@@ -93,8 +90,6 @@ def podman_cli(engine: Engine, order: Order, context: t.Iterable[bytes], environ
         command = ["podman", "build", "--layers", "--format", form, "--iidfile", result, *_arguments(order, folder, context)]
         if order.timestamp is not None:
             command[2:2] = ["--timestamp", str(order.timestamp)]
-        if order.auths:
-            command[2:2] = ["--authfile", _written(folder, "auth.json", json.dumps({"auths": _auths(order)}).encode())]
         env = _environ(order, environ)
         for name in ("CONTAINER_HOST", "CONTAINER_CONNECTION"):
             env.pop(name, None)
@@ -141,28 +136,6 @@ def _tls(tls: t.Optional[Tls], folder: str) -> t.Dict[str, str]:
         if path:
             os.symlink(os.path.abspath(path), os.path.join(folder, name + ".pem"))
     return {"DOCKER_CERT_PATH": folder, "DOCKER_TLS_VERIFY" if tls.verify else "DOCKER_TLS": "1"}
-
-
-def _docker_config(order: Order, environ: Environ, folder: str) -> t.Dict[str, str]:
-    """The user's own configuration with these credentials in it, and with its plugins and builders where they are."""
-    own = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".docker")
-    config: t.Dict[str, t.Any] = {}
-    with contextlib.suppress(OSError, ValueError):
-        with open(os.path.join(own, "config.json"), "rb") as file:
-            config = dict(json.loads(file.read().decode("utf-8")))
-    config.pop("credsStore", None)
-    helpers = {registry: helper for registry, helper in dict(config.get("credHelpers") or {}).items() if registry not in order.auths}
-    plugins = [os.path.join(own, "cli-plugins"), *(config.get("cliPluginsExtraDirs") or [])]
-    config.update(auths=dict(config.get("auths") or {}, **_auths(order)), credHelpers=helpers, cliPluginsExtraDirs=plugins)
-    _written(folder, "config.json", json.dumps(config).encode())
-    return {"DOCKER_CONFIG": folder, "BUILDX_CONFIG": environ.get("BUILDX_CONFIG") or os.path.join(own, "buildx")}
-
-
-def _auths(order: Order) -> t.Dict[str, t.Dict[str, str]]:
-    return {
-        registry: {"auth": base64.b64encode(("%s:%s" % (auth["username"], auth["password"])).encode()).decode()}
-        for registry, auth in order.auths.items()
-    }
 
 
 @contextlib.contextmanager

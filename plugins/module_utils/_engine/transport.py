@@ -15,7 +15,7 @@ import ssl
 import typing as t
 import urllib.parse
 
-from .._errors import EngineDenied, EngineError, EngineNotFound, shown
+from .._errors import EngineDenied, EngineError, EngineNotFound, masked, shown
 
 CONNECT_SECONDS = 10
 
@@ -124,12 +124,17 @@ class Transport:
         self._timeout = timeout
         scheme, separator, rest = url.partition("://")
         if not separator or scheme not in ("unix", "tcp", "http", "https"):
-            raise EngineNotFound("%r is not an engine's address: write unix:///path/to/socket or tcp://host:port" % url)
+            raise EngineNotFound("%r is not an engine's address: write unix:///path/to/socket or tcp://host:port" % masked(url))
         self._path = self._address = None
         self._context = None
         if scheme == "unix":
             self._path, self._host = rest, "localhost"
             return
+        if "@" in rest:
+            raise EngineNotFound(
+                "%r is not an engine's address: engines know no user and password, so leave out what is before the @; "
+                "one that wants to know us takes a certificate, see engine_client_cert" % masked(url)
+            )
         try:
             parts = urllib.parse.urlsplit("//" + rest)
             secure = scheme == "https" or tls is not None or parts.port == 2376
@@ -202,6 +207,11 @@ class Transport:
             ) from None
         except ssl.SSLError as error:
             raise self._no_tls(error) from None
+        except socket.gaierror as error:
+            raise EngineNotFound(
+                "no engine answers at %s: the name %s is not known here (%s): see how it is written, or name another with engine_host"
+                % (self.url, self._host, _why(error))
+            ) from None
         except OSError as error:
             raise EngineNotFound("no engine answers at %s (%s): start it, or name another with engine_host" % (self.url, _why(error))) from None
         sock.settimeout(self._timeout)

@@ -75,19 +75,19 @@ class Asker:
         stated = [platform for platform in answer.get("Platforms") or [] if platform.get("architecture") not in (None, "", "unknown")]
         return Remote(descriptor, tuple(map(_platform.of, stated)) or None)
 
-    def content(self, reference: Reference, remote: Remote, platform: Platform, whole: bool) -> t.Optional[Content]:
+    def content(self, reference: Reference, remote: Remote, platform: Platform, whole: bool, named: bool = False) -> t.Optional[Content]:
         """Asked by digest, so that it is that of ``remote``; None where Docker can go on and we cannot ask.
 
-        ``whole`` reads the config itself, besides its digest.
+        ``whole`` reads the config itself, besides its digest; ``named``: the user asked for this platform.
         """
         if reference.registry in self._silent:
             return None
         exact = reference._replace(tag=None, digest=remote.descriptor.digest)
         try:
             if whole:
-                config = self._client.config(exact, platform)
+                config = self._client.config(exact, platform, named)
                 return Content(config.digest, config.fingerprint, config.platform)
-            return Content(self._client.config_digest(exact, platform))
+            return Content(self._client.config_digest(exact, platform, named))
         except RegistryError as error:
             if self._engine.store == PODMAN:
                 raise

@@ -48,13 +48,16 @@ class Bases:
         wanted: t.Dict[t.Optional[str], t.Dict[str, Base]] = {}
         for base in bases:
             named = _named.parse(base.reference)
-            found[called(base)] = self._here(base) if named.image_id else None
+            platform = base.platform or self._params["platform"]
+            # What is here serves as it is, even if the containerd store lacks blobs of it, unless its registry or a platform is asked for.
+            enough = named.image_id or not (platform or self._params["pull"])
+            found[called(base)] = self._here(base) if enough else None
             if named.reference is None and not found[called(base)]:
                 raise EngineError(
                     "the Dockerfile builds from the image %s, and the engine at %s has none of that ID" % (base.reference, self._engine.url)
                 )
             if not found[called(base)]:
-                wanted.setdefault(base.platform or self._params["platform"], {})[base.reference] = base
+                wanted.setdefault(platform, {})[base.reference] = base
         for platform, texts in wanted.items():
             # A puller is for one platform; of all images of it the questions are asked at once.
             keychain = Keychain.of(self._params, registries(texts), podman=self._engine.store == PODMAN)

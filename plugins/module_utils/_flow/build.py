@@ -154,6 +154,9 @@ class Task:
             cache_to=self._params["cache_to"],
         )
         built = builders.build(self._engine, builder, order, self._context)
+        if built.image_id and not self._fits(built.image_id):
+            # Podman 4.3 takes what it built from scratch for another platform for the same.
+            built = builders.build(self._engine, builder, order._replace(cache=False), self._context)
         more = {"build_digest": inputs.digest, "builder": builder, "reason": _reason(plan)}
         log = [self._discreet(line) for line in built.log.lines]
         if built.image_id is None:
@@ -164,6 +167,11 @@ class Task:
                 self._engine.tag(built.image_id, reference)
         self._remember(inputs, built.image_id)
         return concluded(entries, log=log[-_TAIL:], **more)
+
+    def _fits(self, image_id: str) -> bool:
+        """Whether an image that is built on no other is for the wanted platform."""
+        image, wanted = _local.local(self._engine, image_id), self._platform or self._engine.platform
+        return bool(self._bases) or image is None or image.platform[:2] == wanted[:2]
 
     def _entry(self, reference: Reference, plan: Build, digest: t.Optional[str], image_id: t.Optional[str]) -> Result:
         """Of a tag that the image gets; the diff is what is known before a build, in check mode or not."""

@@ -136,7 +136,7 @@ class RegistryOrigin:
     free = False
 
     def __init__(self, client: Client, site: Site, destination: Site, platforms: t.Sequence[Platform]) -> None:
-        self.where = "%s/%s" % site if site.prefix else site.registry
+        self.where = site.where
         self._client = client
         self._site = site
         self._same = site.registry == destination.registry

@@ -84,7 +84,7 @@ class Puller:
         plan, content = decide(wish, local, remote), None
         if isinstance(plan, Pull):
             whole = self._engine.store == CONTAINERD or bool(self._platform and not remote.index)
-            content = self._asker.content(wish.reference, remote, self._platform or self._engine.platform, whole)
+            content = self._asker.content(wish.reference, remote, self._platform or self._engine.platform, whole, self._platform is not None)
             plan = decide(wish, local, remote, content)
         if plan == Pull("other_platform") and wish.reference.digest and self._engine.store == CLASSIC:
             raise EngineError(

@@ -110,7 +110,7 @@ class Searcher:
         if apis[1:]:
             message += ". It was asked in vain as api %s too" % ", ".join(apis[1:])
         if narrowed:
-            message += ". It was asked in no other way, as %s" % narrowed
+            message = "%s: %s, so that it can be asked in that way. In others it was in vain: %s" % (self._wish.registry, narrowed, message)
         raise RegistryError(message)
 
     def _collect(self, api: str) -> t.Tuple[t.List[Found], bool]:

@@ -10,6 +10,11 @@ from .._errors import StowageError
 from .platform import Platform
 
 
+def advice(named: bool) -> str:
+    """What to do about a platform that is not there, before those that are; ``named`` as in ``choose``."""
+    return "name one of these with platform%s" % (", or leave it away" if named else "")
+
+
 def choose(wanted: Platform, offered: t.Iterable[Platform], where: str, error: t.Type[StowageError], named: bool = False) -> int:
     """The position of the offered platform that serves the wanted one best; raises ``error`` that says what there is.
 
@@ -21,5 +26,4 @@ def choose(wanted: Platform, offered: t.Iterable[Platform], where: str, error: t
         return ranked[0][1]
     if not offered:
         raise error("%s is not there for %s: it states no platform, so name the manifest that you want by its digest" % (where, wanted))
-    there, more = ", ".join(dict.fromkeys(map(str, offered))), ", or leave it away" if named else ""
-    raise error("%s is not there for %s: name one of these with platform%s: %s" % (where, wanted, more, there))
+    raise error("%s is not there for %s: %s: %s" % (where, wanted, advice(named), ", ".join(dict.fromkeys(map(str, offered)))))

@@ -8,7 +8,7 @@ import hashlib
 import re
 import typing as t
 
-from .._errors import BlobMismatch, InvalidInput, shown
+from .._errors import BlobMismatch, InvalidInput, masked, shown
 
 CHUNK = 1 << 20
 
@@ -26,7 +26,7 @@ class Digest(str):
         """Raise InvalidInput unless text is a sha256 or sha512 digest in lower-case hex."""
         match = _SHAPE.fullmatch(text) if isinstance(text, str) else None
         if not match:
-            raise InvalidInput("%s is not a digest: write algorithm:hex, for example sha256: and 64 hex digits" % shown(repr(text)))
+            raise InvalidInput("%s is not a digest: write algorithm:hex, for example sha256: and 64 hex digits" % shown(repr(masked(text))))
         algorithm, encoded = match.groups()
         if algorithm not in _REGISTERED:
             raise InvalidInput("%s: digest algorithm %s is not supported: use sha256 or sha512" % (shown(text), shown(algorithm)))

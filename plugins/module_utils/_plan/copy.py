@@ -51,13 +51,18 @@ class Site(t.NamedTuple):
             )
         return cls(reference.registry, path + "/" if path else "")
 
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return "%s/%s" % self if self.prefix else self.registry
+
     def source(self, text: str) -> Reference:
         """The reference of an image here, written from below the prefix, or in full; raises InvalidInput if it is elsewhere."""
         host = text.partition("/")[0]
         full = "/" in text and ("." in host or ":" in host or host == "localhost")
-        reference = parse_reference(text if full else "%s/%s%s" % (self.registry, self.prefix, text))
+        reference = parse_reference(text if full or not text else "%s/%s%s" % (self.registry, self.prefix, text))
         if reference.registry != self.registry or not reference.repository.startswith(self.prefix):
-            raise InvalidInput("%s is not in src, %s/%s: make a task of each registry" % (text, self.registry, self.prefix))
+            raise InvalidInput("%s is not in src, %s: make a task of each registry" % (text, self.where))
         return reference._replace(spelling=text)
 
     def below(self, reference: Reference) -> str:

@@ -13,6 +13,7 @@ import typing as t
 from .._errors import ArchiveError, ImageNotInArchive, InvalidInput, shown
 from .._oci import image as _image
 from .._oci import platform as _platform
+from .._oci.choice import advice
 from .._oci.digest import Digest
 from .._oci.holdings import CONFIG_KEY, Holdings, Layer
 from .._oci.manifest import OCI_LAYER, Descriptor
@@ -156,10 +157,12 @@ def choose(wanted: Wanted, host: _platform.Platform, platform: t.Optional[_platf
         return wanted.variants[ranked[0][1]]
     there = ", ".join(str(variant.platform) for variant in wanted.variants)
     lacking = "; its index names %s, which the archive lacks" % ", ".join(wanted.absent) if wanted.absent else ""
-    advice = "" if platform or not there else ": to load it all the same, give platform: %s" % (wanted.variants[0].platform,)
+    todo = ""
+    if there:
+        todo = ": " + (advice(named=True) if platform else "to load it all the same, give platform: %s" % (wanted.variants[0].platform,))
     raise ImageNotInArchive(
         "%s is in the archive for %s, not for %s%s%s%s"
-        % (wanted.label, there or "no platform", target, "" if platform else ", which this host runs", lacking, advice)
+        % (wanted.label, there or "no platform", target, "" if platform else ", which this host runs", lacking, todo)
     )
 
 

@@ -8,7 +8,7 @@ import fnmatch
 import re
 import typing as t
 
-from .._errors import InvalidInput, InvalidReference, masked, shown
+from .._errors import InvalidInput, InvalidReference, login, masked, shown
 from .._oci.reference import DOCKER_HUB, misplaced, parse
 from .versions import Range, newest_first
 
@@ -68,6 +68,8 @@ def wish(options: t.Mapping[str, t.Any]) -> Wish:
             raise InvalidInput("%s %d: give a number from 0 on" % (name, options[name]))
     tag_range = Range(options["tag_range"]) if options["tag_range"] else None
     registry = _registry(options["registry"])
+    if login(options["scope"]):
+        raise InvalidInput("scope %s: %s" % (shown(masked(options["scope"])), misplaced(options["scope"])))
     found = Wish(
         registry, _query(options["query"].strip(), options["exact"], registry), options["exact"], options["api"], options["scope"].strip("/ "),
         options["limit"], options["official"], options["min_stars"],
@@ -151,15 +153,26 @@ def _query(text: str, exact: bool, registry: str) -> str:
     """The query; an exact one as the repository's name is written in full."""
     if ":" in text or "@" in text:
         raise InvalidInput(
-            "query %s: names of repositories are searched, which have no registry, tag or digest: name a host with registry, choose tags with tags"
-            % shown(text)
+            "query %s: names of repositories are searched, which have no registry, tag or digest: %s"
+            % (shown(masked(text)), misplaced(text) or _instead(text))
         )
     if not exact:
         return text
     try:
         return parse("%s/%s" % (registry, text)).repository
     except InvalidReference:
-        raise InvalidInput("query %s: with exact give the whole name of one repository, such as team/app" % shown(text)) from None
+        lower = ", in lower case" if text.lower() != text else ""
+        raise InvalidInput("query %s: with exact give the whole name of one repository, such as team/app%s" % (shown(text), lower)) from None
+
+
+def _instead(text: str) -> str:
+    """How a query that is a reference is written in options."""
+    name, colon, tag = text.partition("@")[0].rpartition(":")
+    if not colon or not name or not tag or "/" in tag or ":" in name:
+        return "name a host with registry, choose tags with tags"
+    host, slash, path = name.partition("/")
+    host, name = (host, path) if slash and ("." in host or host == "localhost") else ("", name)
+    return "write %squery: %s with tags: ^%s$" % ("registry: %s and " % shown(host) if host else "", shown(name), shown(re.escape(tag)))
 
 
 def _short(wished: Wish, name: str) -> str:

@@ -49,24 +49,24 @@ class Client:
         answer = self._get(reference, _manifests(reference), reference.digest)
         return answer.body, _media_type(answer)
 
-    def image(self, reference: Reference, platform: Platform) -> Manifest:
-        """The image itself, or the one that serves ``platform`` best if the reference names an index."""
+    def image(self, reference: Reference, platform: Platform, named: bool = False) -> Manifest:
+        """The image itself, or the one that serves ``platform`` best if the reference names an index; ``named`` as in ``choose``."""
         parsed = self._parsed(reference)
         if isinstance(parsed, Index):
-            parsed = self._parsed(reference._replace(tag=None, digest=_child(parsed, platform, reference.where).digest))
+            parsed = self._parsed(reference._replace(tag=None, digest=_child(parsed, platform, reference.where, named).digest))
         if isinstance(parsed, Index):
             raise ArchiveError("%s is an index of indexes, which no engine reads: name one of them by its digest" % reference.where)
         if parsed.artifact:
             raise ArchiveError("%s is no image, but %s" % (reference.where, shown(parsed.artifact)))
         return parsed
 
-    def config_digest(self, reference: Reference, platform: Platform) -> Digest:
+    def config_digest(self, reference: Reference, platform: Platform, named: bool = False) -> Digest:
         """That of ``image``."""
-        return self.image(reference, platform).config.digest
+        return self.image(reference, platform, named).config.digest
 
-    def config(self, reference: Reference, platform: Platform) -> _image.Config:
+    def config(self, reference: Reference, platform: Platform, named: bool = False) -> _image.Config:
         """The config of which config_digest is the digest."""
-        return _image.parse_config(self.raw_config(reference, self.image(reference, platform)), reference.where)
+        return _image.parse_config(self.raw_config(reference, self.image(reference, platform, named)), reference.where)
 
     def raw_config(self, reference: Reference, manifest: Manifest) -> bytes:
         """The bytes of an image's config."""
@@ -98,9 +98,9 @@ class Client:
         return answer
 
 
-def _child(index: Index, platform: Platform, where: str) -> Descriptor:
+def _child(index: Index, platform: Platform, where: str, named: bool) -> Descriptor:
     offered = [child for child in index.manifests if child.platform and not child.attestation]
-    return offered[choose(platform, [t.cast(Platform, child.platform) for child in offered], where, NotInRegistry)]
+    return offered[choose(platform, [t.cast(Platform, child.platform) for child in offered], where, NotInRegistry, named)]
 
 
 def _manifests(reference: Reference) -> str:

@@ -50,33 +50,41 @@ class Credential(t.NamedTuple):
 class Keychain:
     """Finds the credential of a repository, and knows what it means that a registry wants another."""
 
-    def __init__(self, given: t.Optional[Credential], paths: t.Sequence[str], timeout: float) -> None:
+    def __init__(self, given: t.Optional[Credential], paths: t.Sequence[str], timeout: float, named: bool = False, several: bool = False) -> None:
         self._given = given
         self._files = [_File.read(path, timeout) for path in paths if os.access(path, os.R_OK)]
-        self._looked = ", ".join(paths)
+        self._looked = ("auth_file %s has none for it" if named else "none were given, and there are none for it in %s") % ", ".join(paths)
+        self._several = several
 
     @classmethod
     def of(
-        cls, options: t.Mapping[str, t.Any], registries: t.Iterable[str], podman: bool = False, environ: t.Optional[t.Mapping[str, str]] = None
+        cls,
+        options: t.Mapping[str, t.Any],
+        registries: t.Iterable[str],
+        podman: bool = False,
+        environ: t.Optional[t.Mapping[str, str]] = None,
+        apart: bool = True,
     ) -> Keychain:
         """From the option group ``registry``; else the files of docker and podman, those of ``podman`` first if that is asked.
 
         ``registries`` are those of the task: a username is for one of them, and raises InvalidInput if there are more, as
-        does an ``auth_file`` that cannot be read and any file that is malformed.
+        does an ``auth_file`` that cannot be read and any file that is malformed. ``apart``: each could have a task of its own.
         """
         username, password, named = options["username"], options["password"], options["auth_file"]
         if (username is None) != (password is None):
             raise InvalidInput("username and password go together: %s is missing" % ("username" if username is None else "password"))
+        hosts = sorted(set(registries))
         if username is not None:
-            hosts = sorted(set(registries))
             if len(hosts) > 1:
+                todo = "make a task of each, or use auth_file" if apart else "use auth_file, or log in (docker login, podman login) to each"
                 raise InvalidInput(
-                    "username and password are for one registry and would be shown to %s: make a task of each, or use auth_file" % " and ".join(hosts)
+                    "username and password are for one registry and would be shown to %s: %s" % (" and ".join(hosts), todo)
                 )
             return cls(Credential(username, password, "username and password"), [], 0)
         if named and not os.access(named, os.R_OK):
             raise InvalidInput("auth_file %s: there is no such file, or it may not be read: log in first, or name another" % named)
-        return cls(None, [named] if named else places(os.environ if environ is None else environ, podman), options["registry_timeout"])
+        paths = [named] if named else places(os.environ if environ is None else environ, podman)
+        return cls(None, paths, options["registry_timeout"], bool(named), len(hosts) > 1)
 
     def find(self, reference: Reference) -> t.Optional[Credential]:
         """Raises RegistryError if a credential helper that a file names for this registry fails."""
@@ -101,9 +109,12 @@ class Keychain:
                 "%s: %s refuses the credentials from %s (%s): they are wrong, or give no access to %s"
                 % (said + (credential.source, why, reference.repository or "that"))
             )
+        todo = "give username and password, or log in"
+        if self._several:
+            todo = "put those of each registry into auth_file, or log in (docker login, podman login) to each"
         return RegistryDenied(
-            "%s: %s wants credentials%s (%s): none were given, and there are none for it in %s: give username and password, or log in"
-            % (said + (", or has no such repository" if reference.repository else "", why, self._looked))
+            "%s: %s wants credentials%s (%s): %s: %s"
+            % (said + (", or has no such repository" if reference.repository else "", why, self._looked, todo))
         )
 
 

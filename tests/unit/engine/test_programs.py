@@ -139,27 +139,6 @@ def test_podmans_program_works_in_the_storage_of_this_host(tool):
     assert not {"CONTAINER_HOST", "CONTAINER_CONNECTION"}.intersection(seen["environ"])
 
 
-AUTHS = {"quay.io": {"username": "ann", "password": "secret-ann"}}
-
-
-def test_credentials_join_those_of_the_users_own_configuration(tool):
-    (tool.folder / ".docker").mkdir()
-    own = {"auths": {"a.io": {"auth": "YTpi"}}, "credsStore": "pass", "credHelpers": {"quay.io": "x", "b.io": "y"}, "cliPluginsExtraDirs": ["/p"]}
-    (tool.folder / ".docker/config.json").write_text(json.dumps(own))
-    assert tool.docker(Order(auths=AUTHS)).error is None
-    mode, text = tool.seen["files"]["config.json"]
-    assert mode == 0o600 and json.loads(text) == {
-        "auths": {"a.io": {"auth": "YTpi"}, "quay.io": {"auth": "YW5uOnNlY3JldC1hbm4="}},
-        "credHelpers": {"b.io": "y"},
-        "cliPluginsExtraDirs": [str(tool.folder / ".docker/cli-plugins"), "/p"],
-    }
-    environ = tool.seen["environ"]
-    assert (environ["DOCKER_CONFIG"], environ["BUILDX_CONFIG"]) == (tool.seen["folder"], str(tool.folder / ".docker/buildx"))
-    assert tool.podman(Order(auths=AUTHS)).error is None
-    assert tool.seen["files"] == {"auth.json": [0o600, '{"auths": {"quay.io": {"auth": "YW5uOnNlY3JldC1hbm4="}}}']}
-    assert tool.seen["argv"][1:3] == ["--authfile", tool.seen["folder"] + "/auth.json"]
-
-
 @pytest.mark.parametrize("verify, name", [(True, "DOCKER_TLS_VERIFY"), (False, "DOCKER_TLS")])
 def test_tls_is_handed_on(tool, verify, name):
     for file in ("ca", "cert"):

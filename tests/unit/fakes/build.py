@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import datetime
 import fnmatch
@@ -52,12 +51,6 @@ class Sent:
     def tree(self) -> Tree:
         """By path; raises tarfile.TarError."""
         return untar(self.body)
-
-    @property
-    def auths(self) -> t.Dict[str, t.Dict[str, str]]:
-        """The credentials that came along, by registry."""
-        text = self.headers.get("X-Registry-Config") or "e30="
-        return json.loads(base64.urlsafe_b64decode(text.replace("+", "-").replace("/", "_") + "=" * (-len(text) % 4)).decode())
 
     @property
     def files(self) -> t.Dict[str, bytes]:
@@ -296,12 +289,8 @@ class Builder:
         return State(record.id, record.config, tuple(self.store.held(record)), record)
 
     def authorised(self) -> None:
-        if self.daemon.credentials is None:
-            return
-        for given in self.sent.auths.values():
-            if (given.get("username"), given.get("password")) == self.daemon.credentials:
-                return
-        raise Refused(500, "no basic auth credentials")
+        if self.daemon.credentials is not None:
+            raise Refused(500, "no basic auth credentials")
 
     # One step
 

@@ -314,18 +314,22 @@ def test_one_repository_of_every_api(registry, api, path, player, scope):
 
 def test_says_that_a_query_has_no_tag(registry):
     registry.have("team/app", "1")
-    refused("^query team/app:1: names of repositories are searched, .*: name a host with registry, choose tags with tags$", registry, query="team/app:1")
+    refused("^query team/app:1: names of repositories are searched, .*: write query: team/app with tags: \\^1\\$$", registry, query="team/app:1")
+    refused("write registry: quay.io and query: a/app with tags: ", registry, query="quay.io/a/app:1")
+    refused("choose tags with tags$", registry, query="localhost:5000/app")
+    refused("such as team/app, in lower case$", registry, query="team/App", exact=True)
     assert not registry.calls
 
 
 def test_says_that_a_registry_knows_no_stars(registry):
     registry.have("team/app", "1")
-    words = r"does not answer /api/v1/find/repositories .* in vain as api v1 too. It was asked in no other way, as api catalog tells no stars: leave"
-    refused(words + " min_stars away$", registry, query="app", min_stars=5)
-    refused("does not answer /v1/search .* It was asked in no other way, as api catalog does not tell which images are official", registry, official=True)
+    words = "^%s: api catalog tells no stars: leave min_stars away, .* does not answer /api/v1/find/repositories .* in vain as api v1 too$"
+    refused(words % registry.host, registry, query="app", min_stars=5)
+    words = "^%s: api catalog does not tell which images are official: leave official away, .* does not answer /v1/search"
+    refused(words % registry.host, registry, official=True)
     row = {"name": "team/app", "description": "", "is_public": True, "href": "/repository/team/app"}
     registry.play("/v1/search", play.v1([row]))
-    refused(".*asked in vain as api v1 too. It was asked in no other way", registry, query="app", min_stars=5)
+    refused("^%s: api catalog tells no stars: .*asked in vain as api v1 too$" % registry.host, registry, query="app", min_stars=5)
     for option, message in (("min_stars", "tells no stars: leave min_stars away"), ("official", "does not tell which images are official")):
         refused("^the search of .*, asked as api v1, %s" % message, registry, query="app", api="v1", **{option: 1})
     assert names(search(registry, query="app", api="v1")) == ["team/app"]

@@ -61,7 +61,7 @@ def test_how_a_registry_is_asked(options, apis):
         ({"api": "catalog", "min_stars": 5}, "api catalog tells no stars"),
         ({"api": "quay", "query": "app", "official": True}, "api quay does not tell which images are official"),
         ({"scope": "team", "min_stars": 5}, "no API that api=auto tries has this"),
-        ({"query": "team/app:1"}, "query team/app:1: names of repositories are searched, which have no .* tag .* choose tags with tags$"),
+        ({"query": "team/app:1"}, "query team/app:1: names of repositories are searched, .* tag or digest: write query: team/app with tags: .1.$"),
         ({"query": "app@sha256"}, "names of repositories are searched"),
         ({"query": "other.example.com:5000/app"}, "name a host with registry"),
         ({"exact": True}, "with exact give the whole name of one repository"),

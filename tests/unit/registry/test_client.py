@@ -144,6 +144,8 @@ def test_says_which_platforms_there_are(registry):
     message = "%s/app:1 is not there for linux/amd64: name one of these with platform: linux/arm64" % registry.host
     with pytest.raises(NotInRegistry, match=message):
         client().config_digest(at(registry, "app:1"), AMD64)
+    with pytest.raises(NotInRegistry, match="with platform, or leave it away: linux/arm64$"):
+        client().config(at(registry, "app:1"), AMD64, named=True)
 
 
 @pytest.mark.parametrize(

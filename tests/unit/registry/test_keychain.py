@@ -223,6 +223,17 @@ def test_says_which_helper_cannot_be_run(tmp_path, helper, name, why):
 # Credentials
 
 
+def test_says_how_to_be_known_to_one_registry_or_to_several(tmp_path):
+    path = write(tmp_path / "auth.json", auths={})
+    options = {"username": None, "password": None, "auth_file": None, "registry_timeout": 1}
+    several = "put those of each registry into auth_file, or log in (docker login, podman login) to each"
+    for hosts, todo in ((["a.example"], "give username and password, or log in"), (["a.example", "b.example"], several)):
+        said = str(Keychain.of(options, hosts, environ={"HOME": str(tmp_path)}).denied(parse("a.example/app"), "HTTP 401"))
+        assert "(HTTP 401): none were given, and there are none for it in %s/.docker/config.json, " % tmp_path in said and said.endswith(": " + todo)
+        said = str(Keychain.of(dict(options, auth_file=str(path)), hosts).denied(parse("a.example/app"), "HTTP 401"))
+        assert said.endswith("(HTTP 401): auth_file %s has none for it: %s" % (path, todo))
+
+
 def test_a_credential_goes_to_a_registry_or_an_engine_and_into_no_message():
     ann = Credential("ann", "sécret", "here")
     assert base64.b64decode(ann.basic[len("Basic "):]).decode() == "ann:sécret"
