@@ -43,7 +43,8 @@ options:
     required: true
   path:
     description:
-      - The context on the host, a folder, or a tar, also one that is compressed with gzip, bzip2, xz or zstd.
+      - The context on the host, a folder, or a tar, also one that is compressed with gzip, bzip2, xz or zstd. A relative path starts
+        where the module runs, for example in the user's home.
       - As with C(docker build) a C(.dockerignore) counts in a folder and not in a tar, and one named after the Dockerfile
         (C(app.Dockerfile.dockerignore), beside it) counts in its place.
       - Left out, with O(dockerfile_inline), there is no context.
@@ -157,7 +158,7 @@ options:
     description:
       - Seconds since 1970 that all times in the image are set to, or V(source) for what E(SOURCE_DATE_EPOCH) says, so that two builds anywhere
         give the same image. Docker can do it from version 26 on, with the containerd store, and Podman, without C(HEALTHCHECK) and C(SHELL).
-        Anything else is an error.
+        Anything else is an error, also Docker with a Dockerfile that the context does not have.
     type: str
   builder:
     description:
@@ -173,7 +174,10 @@ notes:
   - The build itself asks no registry. The bases are pulled before, by the engine and with our credentials, as by M(stowage.oci.image_pull).
   - An image that somebody builds on top of one which this module built, with C(docker build) or C(docker commit), inherits its labels. Under
     one of O(tags) it passes for what the context builds.
-  - Sockets in the context are left out, as Docker does it. All other files arrive with owner 0 and the time 0, or O(timestamp).
+  - Sockets in the context are left out, as Docker does it. All other files arrive with owner 0 and the time 0, and hard links as files of
+    their own.
+  - An image without a registry in its name is Docker Hub's, in the Dockerfile too, and with Podman too. What C(podman build) called C(base)
+    is C(localhost/base) here.
 seealso:
   - module: stowage.oci.image_pull
   - module: stowage.oci.image_push

@@ -102,7 +102,9 @@ def test_builds_with_the_images_that_it_names_and_no_less(builder, case):
     builder.load(names)
     why = builder.builds(text)
     assert (why == "") == (builder.kind in builders), why
-    for name in names if why == "" and len(names) > 1 else ():
+    # Podman tries for seconds to pull what is not there: one case of it is enough.
+    lacking = why == "" and len(names) > 1 and (builder.kind[0] != "podman-4" or case == "onbuild")
+    for name in names if lacking else ():
         builder.load(names - {name})
         why = builder.builds(text)
         assert re.search("connection refused|no stage or image found", why), "it does not need %s: %s" % (name, why)

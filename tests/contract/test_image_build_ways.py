@@ -191,6 +191,13 @@ def test_a_dockerfile_that_copy_does_not_see(host, tmp_path):
     assert host.holds("app:13") - {".dockerignore"} == {"Containerfile", "a.log"}
 
 
+def test_a_hidden_dockerfile_with_a_stage_that_nothing_needs(host):
+    host.write({"app.txt": "hello\n"})
+    text = FROM.replace("\n", " AS broken\n") + "RUN false\n" + COPY
+    host.built(NEW, dockerfile_inline=text)
+    assert host.holds("app:1") == {"app.txt"}
+
+
 def test_an_ignore_file_of_its_own(host):
     ignore = "*.log\n*Dockerfile*\n!app.Dockerfile\n.dockerignore\n"
     host.write({"app.Dockerfile": COPY, "app.Dockerfile.dockerignore": ignore, ".dockerignore": "*.txt\n", "app.txt": "hello\n", "a.log": ""})

@@ -23,9 +23,9 @@ def _root(tmp_path):
     return tmp_path
 
 
-def look(path=None, dockerfile=None, inline=None, time=0):
+def look(path=None, dockerfile=None, inline=None):
     params = {"path": None if path is None else str(path), "dockerfile": dockerfile, "dockerfile_inline": inline}
-    return opened(params, Hashes(None), time)
+    return opened(params, Hashes(None))
 
 
 def folder(root, files):
@@ -64,9 +64,9 @@ def test_a_folder_with_its_dockerfile(root):
     assert sent(context) == {"Dockerfile": (b"FROM a", 0), "sub/file": (b"1", 0)}
 
 
-def test_other_files_and_times_for_the_builder(root):
-    context = look(folder(root, {"Dockerfile": "FROM a", "file": "1"}), time=7)
-    assert sent(context, {"file": b"2", "more": b"3"}) == {"Dockerfile": (b"FROM a", 7), "file": (b"2", 7), "more": (b"3", 7)}
+def test_other_files_for_the_builder(root):
+    context = look(folder(root, {"Dockerfile": "FROM a", "file": "1"}))
+    assert sent(context, {"file": b"2", "more": b"3"}) == {"Dockerfile": (b"FROM a", 0), "file": (b"2", 0), "more": (b"3", 0)}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,6 @@ def test_no_context_at_all():
     context = look(inline="FROM a")
     assert (context.dockerfile, context.where, context.name, context.folder) == (b"FROM a", "dockerfile_inline", None, None)
     assert names(context) == [] and sent(context, {"Dockerfile": b"FROM a"}) == {"Dockerfile": (b"FROM a", 0)}
-    assert sent(look(inline="FROM a", time=7), {"a": b""}) == {"a": (b"", 7)}
 
 
 # What is wrong

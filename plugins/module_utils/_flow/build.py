@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from .._oci.hashes import Hashes
 from .._oci.reference import Reference
 from .._plan import build as _plan
 from .._plan.build import DIGEST_LABEL, Build, Image, Inputs, Keep, Rule
-from .._plan.builders import CLASSIC
+from .._plan.builders import AUTO, CLASSIC
 from .._plan.tag import TAGGED, targets
 from . import builders
 from .bases import Bases, called
@@ -55,11 +56,11 @@ class Task:
 
         self._memory = Memory(engine.url, str(self._tags[0]), params["hash_cache"])
         self._hashes = Hashes(self._memory.hashes(params["path"]))
-        self._context = opened(params, self._hashes, self._time or 0)
+        self._context = opened(params, self._hashes)
         dockerfile = parse(self._context.dockerfile, self._context.where)
         seen = dict(self._platforms(), **self._args)
         self._bases = dockerfile.bases(seen, params["target"])
-        self._every = lambda: dockerfile.bases(seen, params["target"], every=True)  # the classic builder builds the stages that nothing needs
+        self._every = functools.partial(builders.of_all_stages, self._context, params["target"], seen)
         self._needs = builders.needs(params, self._context, dockerfile.needs(params["target"], seen), self._bases)
         used = dockerfile.arguments(params["target"], seen)
         self._inputs = Inputs(
@@ -73,6 +74,8 @@ class Task:
 
     def __call__(self) -> Result:
         """Raises Failed, with the log, if the build fails; EngineError, NotInRegistry and their like before it begins."""
+        if self._params["builder"] != AUTO:
+            builders.choose(self._engine, self._needs, self._params["builder"])
         bases = Bases(self._engine, self._params)
         stamped = [image.stamped for image in self._before.values() if image]
         remembered = next((inputs.bases for inputs in stamped if inputs), {})

@@ -17,12 +17,18 @@ from .._errors import ContextChanged, shown
 from .._oci import named as _named
 from .._oci.dockerfile import Base, parse
 from .._plan import builders as _plan
-from .._plan.builders import BUILDKIT, CLASSIC, DOCKER_CLI, OF_PODMAN, PODMAN, beside
+from .._plan.builders import BUILDKIT, CLASSIC, DOCKER_CLI, OF_PODMAN, PODMAN, PODMAN_CLI, beside
 from .context import Context
 
 _BY_API = {CLASSIC: _build.classic, BUILDKIT: _build.buildkit, PODMAN: _build.podman}
 _OWN = {"secret": "secrets", "ssh": "ssh", "frontend": "frontend"}
 """What a Dockerfile uses, where it is a need of its own; heredocs are for the engine's version to take or refuse."""
+
+_FEATURES = {
+    "mount": "RUN --mount", "network": "RUN --network", "security": "RUN --security", "device": "RUN --device", "copy_link": "COPY --link",
+    "copy_chmod": "COPY --chmod", "exclude": "COPY --exclude", "parents": "COPY --parents", "add_checksum": "ADD --checksum",
+    "add_git": "ADD of a repository", "add_unpack": "ADD --unpack", "platform_args": "arguments that tell the platform",
+}
 
 
 def needs(params: t.Mapping[str, t.Any], context: Context, features: t.Iterable[str], bases: t.Iterable[Base]) -> t.Dict[str, str]:
@@ -33,7 +39,7 @@ def needs(params: t.Mapping[str, t.Any], context: Context, features: t.Iterable[
         found["docker_format"] = ""
     rest = sorted(feature for feature in features if feature not in _OWN and feature not in ("docker_format", "heredoc"))
     if rest:
-        found["features"] = ", ".join(rest)
+        found["features"] = ", ".join(_FEATURES.get(feature, feature) for feature in rest)
     if any(_named.parse(base.reference).reference is None for base in bases):
         found["base_id"] = ""
     if params["path"] is not None and context.name is None:
@@ -45,7 +51,10 @@ def choose(engine: Engine, wanted: t.Mapping[str, str], wished: str) -> str:
     """The builder's name; see ``_plan.builders.choose``."""
 
     def there(program: str) -> bool:
-        return _programs.docker_form(os.environ) is not None if program == DOCKER_CLI else _programs.has_podman(os.environ)
+        if program == PODMAN_CLI:
+            return _programs.has_podman(os.environ)
+        form = _programs.docker_form(os.environ)
+        return form == "buildx" or (form is not None and "cache_to" not in wanted)
 
     return _plan.choose(engine.store, engine.api, wanted, wished, there)
 
@@ -54,6 +63,9 @@ def build(engine: Engine, name: str, order: Order, context: Context) -> Built:
     """Raises EngineError if the engine or program breaks off, ContextChanged if the context did."""
     if name in OF_PODMAN:
         order, context = _labelled(order, context)
+    if name == CLASSIC:
+        text = _reduced(context, order.target, order.args)
+        context = context if text == context.dockerfile else context._replace(dockerfile=text, name=None)
     hidden = context.name is None
     if name == DOCKER_CLI and hidden and context.folder:
         with tempfile.NamedTemporaryFile(prefix="stowage-Dockerfile-") as file:
@@ -78,6 +90,16 @@ def build(engine: Engine, name: str, order: Order, context: Context) -> Built:
     if name == DOCKER_CLI:
         return _programs.docker_cli(engine, order, chunks, os.environ, engine.transport.tls)
     return _programs.podman_cli(engine, order, chunks, os.environ)
+
+
+def of_all_stages(context: Context, target: t.Optional[str], args: t.Mapping[str, str]) -> t.List[Base]:
+    """The bases that the classic builder needs."""
+    return parse(_reduced(context, target, args), context.where).bases(args, target, every=True)
+
+
+def _reduced(context: Context, target: t.Optional[str], args: t.Mapping[str, str]) -> bytes:
+    """The classic builder builds the stages that nothing needs too, and fails where they fail."""
+    return parse(context.dockerfile, context.where).reduced(context.dockerfile, target, args)
 
 
 def _labelled(order: Order, context: Context) -> t.Tuple[Order, Context]:

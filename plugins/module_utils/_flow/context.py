@@ -36,7 +36,7 @@ class Context(t.NamedTuple):
     measured: t.Optional[t.Callable[[], Tree]] = None
 
 
-def opened(params: t.Mapping[str, t.Any], hashes: Hashes, time: int) -> Context:
+def opened(params: t.Mapping[str, t.Any], hashes: Hashes) -> Context:
     """Measure it. Raises InvalidInput if the options name no Dockerfile or no context, ContextError if it cannot be read."""
     path, inline = params["path"], params["dockerfile_inline"]
     if inline is not None and params["dockerfile"] is not None:
@@ -44,15 +44,15 @@ def opened(params: t.Mapping[str, t.Any], hashes: Hashes, time: int) -> Context:
     if path is None:
         if inline is None:
             raise InvalidInput("path: give the folder or tar of the context, or dockerfile_inline for a build without one")
-        return Context(inline.encode("utf-8"), "dockerfile_inline", None, Tree([]), lambda extra: packed(os.devnull, Tree([]), extra, time))
+        return Context(inline.encode("utf-8"), "dockerfile_inline", None, Tree([]), lambda extra: packed(os.devnull, Tree([]), extra))
     if os.path.isdir(path):
-        return _of_folder(path, params["dockerfile"], inline, hashes, time)
+        return _of_folder(path, params["dockerfile"], inline, hashes)
     if not os.path.exists(path):
         raise InvalidInput("path: there is no %s on this host: give the folder or tar of the context" % shown(path))
     return _of_tar(path, params["dockerfile"], inline)
 
 
-def _of_folder(path: str, named: t.Optional[str], inline: t.Optional[str], hashes: Hashes, time: int) -> Context:
+def _of_folder(path: str, named: t.Optional[str], inline: t.Optional[str], hashes: Hashes) -> Context:
     if inline is not None:
         text, where, file, inside = inline.encode("utf-8"), "dockerfile_inline", None, None
     else:
@@ -60,13 +60,13 @@ def _of_folder(path: str, named: t.Optional[str], inline: t.Optional[str], hashe
         text, where, inside = _read(file), file, os.path.relpath(file, path)
     own = "%s.dockerignore" % file if file else ""
     ignoring = own if os.path.isfile(own) else os.path.join(path, ".dockerignore")
-    ignore = Ignore(_read(ignoring) if os.path.isfile(ignoring) else b"", ignoring)
+    ignore = Ignore(_read(ignoring, "path") if os.path.isfile(ignoring) else b"", ignoring)
     measure = functools.partial(measured, path, ignore, hashes)
     tree = measure()
     files = {entry.path for entry in tree.entries if entry.kind == "file"}
-    sent = _read(os.path.join(path, ".dockerignore")) if ".dockerignore" in files else None
+    sent = _read(os.path.join(path, ".dockerignore"), "path") if ".dockerignore" in files else None
     name = inside if inside in files else None
-    return Context(text, where, name, tree, lambda extra: packed(path, tree, extra, time), sent, path, file, measure)
+    return Context(text, where, name, tree, lambda extra: packed(path, tree, extra), sent, path, file, measure)
 
 
 def _of_tar(path: str, named: t.Optional[str], inline: t.Optional[str]) -> Context:
@@ -90,9 +90,9 @@ def _usual(path: str) -> str:
     raise InvalidInput("dockerfile: there is neither %s in %s: name the one that is meant" % (" nor ".join(_USUAL), shown(path)))
 
 
-def _read(file: str) -> bytes:
+def _read(file: str, option: str = "dockerfile") -> bytes:
     try:
         with open(file, "rb") as stream:
             return stream.read()
     except OSError as error:
-        raise InvalidInput("%s cannot be read: %s" % (shown(file), error.strerror)) from None
+        raise InvalidInput("%s: %s cannot be read: %s" % (option, shown(file), error.strerror)) from None

@@ -83,26 +83,26 @@ def measured(root: str, ignore: Ignore, hashes: Hashes) -> Tree:
     return Tree(entries)
 
 
-def packed(root: str, tree: Tree, extra: t.Mapping[str, bytes], time: int = 0) -> t.Iterator[bytes]:
+def packed(root: str, tree: Tree, extra: t.Mapping[str, bytes]) -> t.Iterator[bytes]:
     """The tar of a measured folder, the same for the same tree, with the files ``extra`` that do not lie in it.
 
     Raises ContextChanged or ContextError when it comes to a file that is no longer what was measured.
     """
-    return _gathered(_tar(root, tree, extra, time))
+    return _gathered(_tar(root, tree, extra))
 
 
-def members(extra: t.Mapping[str, bytes], time: int = 0) -> t.Iterator[bytes]:
+def members(extra: t.Mapping[str, bytes]) -> t.Iterator[bytes]:
     """The beginning of a tar, with files that lie nowhere; it goes on with others.
 
     BuildKit knows a tar by its first 512 bytes: from a long name, or what else takes more, it would read a Dockerfile.
     """
-    yield member(b"./", _FLAGS["dir"], 0, 0o755, time=time)
+    yield member(b"./", _FLAGS["dir"], 0, 0o755)
     for path in sorted(extra):
-        yield member(os.fsencode(path), _FLAGS["file"], len(extra[path]), 0o644, time=time) + extra[path] + padding(len(extra[path]))
+        yield member(os.fsencode(path), _FLAGS["file"], len(extra[path]), 0o644) + extra[path] + padding(len(extra[path]))
 
 
-def _tar(root: str, tree: Tree, extra: t.Mapping[str, bytes], time: int) -> t.Iterator[bytes]:
-    yield from members(extra, time)
+def _tar(root: str, tree: Tree, extra: t.Mapping[str, bytes]) -> t.Iterator[bytes]:
+    yield from members(extra)
     for entry in tree.entries:
         if entry.path in extra:
             continue
@@ -114,7 +114,7 @@ def _tar(root: str, tree: Tree, extra: t.Mapping[str, bytes], time: int) -> t.It
             device = int(major), int(minor)
         elif entry.kind == "dir":
             name += b"/"
-        yield member(name, _FLAGS[entry.kind], entry.size, entry.mode, target, time, device)
+        yield member(name, _FLAGS[entry.kind], entry.size, entry.mode, target, device)
         if entry.kind == "file":
             yield from _proved(root, entry)
             yield padding(entry.size)

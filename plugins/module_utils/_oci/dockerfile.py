@@ -100,6 +100,18 @@ class Dockerfile(t.NamedTuple):
             found.add("frontend")
         return frozenset(found)
 
+    def reduced(self, text: bytes, target: t.Optional[str], args: t.Mapping[str, str]) -> bytes:
+        """This Dockerfile's ``text`` without the stages that ``target`` does not need, but for one that calls a stage by its number."""
+        steps = self._steps(args, target)
+        if any(_NUMBER.fullmatch(name) for step in steps for name in (step.stage.base, *(copy for part in step.uses for copy in part.copies))):
+            return text
+        lines, needed = text.split(b"\n"), {step.stage.line for step in steps}
+        starts = [stage.line - 1 for stage in self.stages] + [len(lines)]
+        kept = lines[: starts[0]]
+        for start, end in zip(starts, starts[1:]):
+            kept += lines[start:end] if start + 1 in needed else []
+        return text if len(kept) == len(lines) else b"\n".join(kept) + b"\n"
+
     def labelled(self, text: bytes, target: t.Optional[str], labels: t.Mapping[str, str]) -> bytes:
         """This Dockerfile's ``text`` up to the end of ``target``, which gives its image these labels, in their order."""
         following = self.stages[self._target(target) + 1 :]

@@ -217,21 +217,19 @@ def header(name: str, size: int) -> bytes:
     return _block(name.encode("ascii"), _FILE[0], size, 0o644)
 
 
-def member(name: bytes, kind: bytes, size: int, mode: int, target: bytes = b"", time: int = 0, device: t.Tuple[int, int] = (0, 0)) -> bytes:
-    """The headers of whatever has a type flag, owned by nobody; a name or target of more than 100 bytes has one of its own, as GNU writes it."""
-    return _long(_LONG_NAME, name) + _long(_LONG_TARGET, target) + _block(name, kind, size, mode, target, time, device)
+def member(name: bytes, kind: bytes, size: int, mode: int, target: bytes = b"", device: t.Tuple[int, int] = (0, 0)) -> bytes:
+    """The headers of whatever has a type flag, as ``header`` has them; a name or target of more than 100 bytes has one of its own, as GNU writes it."""
+    return _long(_LONG_NAME, name) + _long(_LONG_TARGET, target) + _block(name, kind, size, mode, target, device)
 
 
 def _long(kind: bytes, text: bytes) -> bytes:
     return _block(b"././@LongLink", kind, len(text) + 1, 0o644) + text + b"\0" + padding(len(text) + 1) if len(text) > 100 else b""
 
 
-def _block(
-    name: bytes, kind: bytes, size: int, mode: int, target: bytes = b"", time: int = 0, device: t.Optional[t.Tuple[int, int]] = None
-) -> bytes:
+def _block(name: bytes, kind: bytes, size: int, mode: int, target: bytes = b"", device: t.Optional[t.Tuple[int, int]] = None) -> bytes:
     """From 8 GiB on ``size`` is a number of base 256, as GNU writes it and all readers read it."""
     length = b"%011o" % size if size < 8 << 30 else b"\x80" + size.to_bytes(11, "big")
-    head = struct.pack("100s8s8s8s12s12s", name, b"%07o" % mode, b"0000000", b"0000000", length, b"%011o" % time)
+    head = struct.pack("100s8s8s8s12s12s", name, b"%07o" % mode, b"0000000", b"0000000", length, b"0" * 11)
     numbers = [b"%07o" % number for number in device] if device else [b"", b""]
     tail = struct.pack("1s100s8s32s32s8s8s167s", kind, target, b"ustar\x0000", b"", b"", *numbers, b"")
     return head + b"%06o\0 " % (sum(head) + sum(tail) + 8 * ord(" ")) + tail

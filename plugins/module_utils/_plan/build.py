@@ -140,9 +140,8 @@ def decide(tags: t.Mapping[str, t.Optional[Image]], now: Inputs, rule: Rule, las
 
 
 def _is(image: Image, digest: Digest, stamp: bool, last: t.Optional[Last]) -> bool:
-    if stamp:
-        return image.labels.get(DIGEST_LABEL) == digest
-    return last == Last(digest, image.image_id)
+    stamped = image.labels.get(DIGEST_LABEL) == digest
+    return stamped if stamp else not stamped and last == Last(digest, image.image_id)
 
 
 def differences(before: Inputs, now: Inputs, files: t.Optional[Files] = None) -> t.Iterator[str]:

@@ -142,10 +142,16 @@ def test_several_bases_of_which_one_is_copied_from(yard):
     assert yard.files()["other"] == b"2"
 
 
-def test_the_classic_builder_has_the_bases_of_all_stages(docker):
-    """It builds those too that nothing needs."""
+def test_the_classic_builder_is_spared_the_stages_that_nothing_needs(docker):
+    docker.write("Dockerfile", "FROM nowhere.test/other:1 AS unneeded\nRUN false\nFROM %s\nRUN true\n" % docker.base)
+    four_times(**docker.params(builder="classic"))
+    assert docker.site.pulled() == 1
+
+
+def test_the_classic_builder_has_the_bases_of_all_stages_where_they_are_numbered(docker):
     docker.site.offer("other:1", OTHER)
-    docker.write("Dockerfile", "FROM %s AS unneeded\nRUN true\nFROM %s\nRUN true\n" % (docker.site.name("other:1"), docker.base))
+    other, base = docker.site.name("other:1"), docker.base
+    docker.write("Dockerfile", "FROM %s AS unneeded\nRUN true\nFROM %s\nRUN true\nFROM %s\nCOPY --from=1 /etc/os /os\n" % (other, base, base))
     four_times(**docker.params(builder="classic"))
     assert docker.site.pulled() == 2
     assert set(json.loads(docker.config()["Labels"][INPUTS])["bases"]) == {docker.base}

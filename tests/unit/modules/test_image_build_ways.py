@@ -153,6 +153,23 @@ def test_says_which_program_is_missing_and_what_for(docker, monkeypatch, more, w
     refused(re.escape(words % (what and " " + what)), docker.params(**more))
 
 
+OLD_PROGRAM = "#!/bin/sh\n[ \"$1\" = --version ] && echo Docker version 20.10.24 && exit 0\nexit 1\n"
+
+
+def test_a_docker_without_buildx_exports_no_cache(docker, monkeypatch):
+    program = docker.home / "docker"
+    program.write_text(OLD_PROGRAM)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", "%s:/bin:/usr/bin" % docker.home)
+    refused("the command docker with BuildKit .* is needed for cache_to", docker.params(cache_to=["type=inline"]))
+    assert run(image_build, check=True, **docker.params(cache_from=["app:cache"]))["builder"] == "docker_cli"
+
+
+def test_a_builder_that_cannot_is_refused_before_there_is_anything_to_build(podman):
+    four_times(**podman.params())
+    refused("builder: buildkit is none of this engine", podman.params(builder="buildkit"))
+
+
 def test_says_that_podman_lacks_its_program(podman, monkeypatch):
     monkeypatch.setenv("PATH", str(podman.home))
     refused("the command podman on the host of the engine is needed for ssh, and this host has none", podman.params(ssh=["default"]))

@@ -317,15 +317,15 @@ def test_packs_what_was_measured(tmp_path):
     os.symlink("b", tmp_path / "short")
     os.mkfifo(tmp_path / "pipe", 0o600)
     os.chmod(tmp_path / "b", 0o6755)
-    assert unpacked(packed(root, look(root), {"Dockerfile": b"FROM scratch\n"}, 7)) == {
-        ".": (tarfile.DIRTYPE, 0o755, "", 7),
-        "Dockerfile": (tarfile.REGTYPE, 0o644, b"FROM scratch\n", 7),
-        "b": (tarfile.REGTYPE, 0o6755, b"bee", 7),
-        "d": (tarfile.DIRTYPE, 0o755, "", 7),
-        "d/x": (tarfile.REGTYPE, 0o644, b"x" * 200_000, 7),
-        "link": (tarfile.SYMTYPE, 0o777, "t" * 300, 7),
-        "pipe": (tarfile.FIFOTYPE, 0o600, "", 7),
-        "short": (tarfile.SYMTYPE, 0o777, "b", 7),
+    assert unpacked(packed(root, look(root), {"Dockerfile": b"FROM scratch\n"})) == {
+        ".": (tarfile.DIRTYPE, 0o755, "", 0),
+        "Dockerfile": (tarfile.REGTYPE, 0o644, b"FROM scratch\n", 0),
+        "b": (tarfile.REGTYPE, 0o6755, b"bee", 0),
+        "d": (tarfile.DIRTYPE, 0o755, "", 0),
+        "d/x": (tarfile.REGTYPE, 0o644, b"x" * 200_000, 0),
+        "link": (tarfile.SYMTYPE, 0o777, "t" * 300, 0),
+        "pipe": (tarfile.FIFOTYPE, 0o600, "", 0),
+        "short": (tarfile.SYMTYPE, 0o777, "b", 0),
     }
 
 

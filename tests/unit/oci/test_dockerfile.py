@@ -321,3 +321,23 @@ def test_labels_are_written_as_they_are(directive, line):
     text = directive + b"FROM a"
     labelled = parse(text, "here").labelled(text, None, {"a b": '$x "y" \\ `', "c": "1"})
     assert labelled == text + b"\n" + line + b'\nLABEL "c"="1"\n'
+
+
+STAGES = b"ARG V=1\nFROM a AS one\nRUN 1\n# of two\nFROM b AS two\nRUN 2\nFROM $V AS three\nCOPY --from=one /a /b\nFROM c"
+
+
+@pytest.mark.parametrize(
+    ("target", "left"),
+    [
+        ("one", b"ARG V=1\nFROM a AS one\nRUN 1\n# of two\n"),
+        ("three", b"ARG V=1\nFROM a AS one\nRUN 1\n# of two\nFROM $V AS three\nCOPY --from=one /a /b\n"),
+        (None, b"ARG V=1\nFROM c\n"),
+    ],
+)
+def test_a_reduced_dockerfile_has_the_stages_that_are_needed(target, left):
+    assert parse(STAGES, "here").reduced(STAGES, target, {"V": "d"}) == left
+
+
+@pytest.mark.parametrize("text", [b"FROM a\nFROM b\nFROM c\nCOPY --from=1 /a /b\n", b"FROM a AS one\nFROM one\n", b"FROM a"])
+def test_a_dockerfile_that_cannot_be_reduced_stays(text):
+    assert parse(text, "here").reduced(text, None, {}) == text

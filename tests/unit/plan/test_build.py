@@ -113,6 +113,11 @@ def test_a_stamp_that_is_none_says_nothing(labels):
             {"app:1": image(None)}, Rule(stamp=False), Last(OTHER.digest, "sha256:image"),
             Build(("without a stamp the engine's cache decides",)),
         ),
+        # An image with the stamp is not the one without.
+        (
+            {"app:1": image()}, Rule(stamp=False), Last(NOW.digest, "sha256:image"),
+            Build(("without a stamp the engine's cache decides",)),
+        ),
         ({"app:1": None}, Rule(ALWAYS, stamp=False), Last(NOW.digest, "sha256:image"), Build(("rebuild is always",))),
     ],
 )
