@@ -10,38 +10,11 @@ import os
 import pytest
 
 from ansible_collections.stowage.oci.plugins.modules import image_build
-from ansible_collections.stowage.oci.tests.unit import building
-from ansible_collections.stowage.oci.tests.unit.building import DIGEST, INPUTS, OTHER, PREFERRED, STORES, four_times, reason
+from ansible_collections.stowage.oci.tests.unit.building import DIGEST, INPUTS, OTHER, PREFERRED, four_times, reason
 from ansible_collections.stowage.oci.tests.unit.images import image, layer, sha256
 from ansible_collections.stowage.oci.tests.unit.running import run
 
 pytestmark = pytest.mark.usefixtures("alone")
-
-
-@pytest.fixture(name="yards")
-def _yards(alone, monkeypatch):
-    yield from building.yards(alone, monkeypatch)
-
-
-@pytest.fixture(name="yard", params=STORES)
-def _yard(yards, request):
-    return yards(request.param)
-
-
-@pytest.fixture(name="one")
-def _one(yards):
-    """For what does not depend on the store."""
-    return yards("podman")
-
-
-@pytest.fixture(name="docker", params=["classic", "containerd"])
-def _docker(yards, request):
-    return yards(request.param)
-
-
-@pytest.fixture(name="podman")
-def _podman(yards):
-    return yards("podman")
 
 
 # What is built, and what is not
@@ -77,15 +50,15 @@ def test_a_pruned_cache_is_no_cause(yard):
     assert reason(yard) is None and yard.builds == 1
 
 
-def test_times_are_no_cause(one):
-    run(image_build, **one.params())
-    os.utime(str(one.path / "file"), (1, 1))
-    assert reason(one) is None
+def test_times_are_no_cause(one_yard):
+    run(image_build, **one_yard.params())
+    os.utime(str(one_yard.path / "file"), (1, 1))
+    assert reason(one_yard) is None
 
 
-def test_without_a_memory_it_is_known_as_well(one):
-    run(image_build, **one.params(hash_cache=False))
-    assert reason(one, hash_cache=False) is None and not one.cache.exists()
+def test_without_a_memory_it_is_known_as_well(one_yard):
+    run(image_build, **one_yard.params(hash_cache=False))
+    assert reason(one_yard, hash_cache=False) is None and not one_yard.cache.exists()
 
 
 def test_says_which_files_differ(yard):
@@ -99,26 +72,26 @@ def test_says_which_files_differ(yard):
     assert yard.files()["app/file"] == b"2" and "app/new" not in yard.files() and yard.builds == 3
 
 
-def test_says_not_too_many_of_them(one):
-    run(image_build, **one.params())
+def test_says_not_too_many_of_them(one_yard):
+    run(image_build, **one_yard.params())
     for number in range(8):
-        one.write("new/%d" % number, "")
-    assert reason(one) == "the context changed: added new, new/0, new/1, new/2, new/3 and 4 more"
+        one_yard.write("new/%d" % number, "")
+    assert reason(one_yard) == "the context changed: added new, new/0, new/1, new/2, new/3 and 4 more"
 
 
-def test_without_a_memory_it_says_only_that_they_do(one):
-    run(image_build, **one.params(hash_cache=False))
-    one.write("file", "2")
-    assert reason(one, hash_cache=False) == "the context changed"
+def test_without_a_memory_it_says_only_that_they_do(one_yard):
+    run(image_build, **one_yard.params(hash_cache=False))
+    one_yard.write("file", "2")
+    assert reason(one_yard, hash_cache=False) == "the context changed"
 
 
-def test_a_memory_of_another_image_says_nothing_of_files(one):
+def test_a_memory_of_another_image_says_nothing_of_files(one_yard):
     """The tag was built by somebody else since."""
-    run(image_build, **one.params())
-    one.write("file", "2")
-    run(image_build, **one.params(hash_cache=False))
-    one.write("file", "3")
-    assert reason(one) == "the context changed"
+    run(image_build, **one_yard.params())
+    one_yard.write("file", "2")
+    run(image_build, **one_yard.params(hash_cache=False))
+    one_yard.write("file", "3")
+    assert reason(one_yard) == "the context changed"
 
 
 def test_what_is_ignored_is_no_cause_and_is_not_sent(yard):
@@ -157,23 +130,23 @@ def test_options_are_a_cause(yard):
     assert reason(yard, target="one") == "the option labels is gone"
 
 
-def test_network_secrets_and_cache_are_no_cause_and_go_to_the_builder(podman):
-    run(image_build, **podman.params())
+def test_network_secrets_and_cache_are_no_cause_and_go_to_the_builder(podman_yard):
+    run(image_build, **podman_yard.params())
     secrets = [{"id": "token", "value": "hunter2"}]
     more = {"network": "host", "cache": False, "secrets": secrets}
-    assert reason(podman, **more) is None
-    podman.write("file", "2")
-    run(image_build, **podman.params(**more))
-    query = podman.engine.builds[-1].query
+    assert reason(podman_yard, **more) is None
+    podman_yard.write("file", "2")
+    run(image_build, **podman_yard.params(**more))
+    query = podman_yard.engine.builds[-1].query
     assert (query["nocache"], query["secrets"]) == ("1", ["id=token,src=podman-build-secret-0"])
     assert json.loads(query["nsoptions"]) == [{"Name": "network", "Host": True}]
-    assert podman.engine.builds[-1].files["podman-build-secret-0"] == b"hunter2"
-    assert not any(b"hunter2" in data for data in podman.files().values())
+    assert podman_yard.engine.builds[-1].files["podman-build-secret-0"] == b"hunter2"
+    assert not any(b"hunter2" in data for data in podman_yard.files().values())
 
 
-def test_docker_is_told_of_a_network_by_its_name(docker):
-    run(image_build, **docker.params(network="none"))
-    assert docker.engine.builds[0].query["networkmode"] == "none"
+def test_docker_is_told_of_a_network_by_its_name(docker_yard):
+    run(image_build, **docker_yard.params(network="none"))
+    assert docker_yard.engine.builds[0].query["networkmode"] == "none"
 
 
 # Tags
@@ -211,10 +184,10 @@ def test_an_image_that_says_nothing_of_its_build_is_replaced(yard):
 
 
 @pytest.mark.parametrize("inputs", ['{"a": 1}', "[", "[]"])
-def test_an_image_that_says_what_nobody_understands_is_replaced(one, inputs):
+def test_an_image_that_says_what_nobody_understands_is_replaced(one_yard, inputs):
     labels = {INPUTS: inputs, DIGEST: sha256(inputs.encode())}
-    one.engine.hold(image([layer({"other": b"1"})], names=["docker.io/library/app:1"], config={"Labels": labels}))
-    assert reason(one) == "app:1 names an image that does not say what it was built from"
+    one_yard.engine.hold(image([layer({"other": b"1"})], names=["docker.io/library/app:1"], config={"Labels": labels}))
+    assert reason(one_yard) == "app:1 names an image that does not say what it was built from"
 
 
 def test_an_image_that_is_half_there_is_none(yards):
@@ -229,29 +202,29 @@ def test_an_image_that_is_half_there_is_none(yards):
 # What the host remembers
 
 
-def test_check_mode_remembers_nothing(one):
-    run(image_build, True, **one.params())
-    assert not one.cache.exists()
-    run(image_build, **one.params())
-    before = {path: path.stat().st_mtime_ns for path in one.cache.iterdir()}
-    one.write("file", "2")
-    run(image_build, True, **one.params())
-    assert {path: path.stat().st_mtime_ns for path in one.cache.iterdir()} == before
+def test_check_mode_remembers_nothing(one_yard):
+    run(image_build, True, **one_yard.params())
+    assert not one_yard.cache.exists()
+    run(image_build, **one_yard.params())
+    before = {path: path.stat().st_mtime_ns for path in one_yard.cache.iterdir()}
+    one_yard.write("file", "2")
+    run(image_build, True, **one_yard.params())
+    assert {path: path.stat().st_mtime_ns for path in one_yard.cache.iterdir()} == before
 
 
-def test_a_memory_that_cannot_be_is_no_matter(one):
-    (one.home / ".cache").write_text("in the way")
-    four_times(**one.params())
-    one.write("file", "2")
-    assert reason(one) == "the context changed"
+def test_a_memory_that_cannot_be_is_no_matter(one_yard):
+    (one_yard.home / ".cache").write_text("in the way")
+    four_times(**one_yard.params())
+    one_yard.write("file", "2")
+    assert reason(one_yard) == "the context changed"
 
 
-def test_a_memory_that_others_could_have_written_is_none(one):
-    run(image_build, **one.params())
-    for path in one.cache.iterdir():
+def test_a_memory_that_others_could_have_written_is_none(one_yard):
+    run(image_build, **one_yard.params())
+    for path in one_yard.cache.iterdir():
         path.chmod(0o666)
-    one.write("file", "2")
-    assert reason(one) == "the context changed"
+    one_yard.write("file", "2")
+    assert reason(one_yard) == "the context changed"
 
 
 # In any case, and by the engine's cache alone
@@ -271,11 +244,11 @@ def test_always_builds_and_says_whether_the_image_is_another(yard):
     assert yard.engine.image_id("app:1") != before
 
 
-def test_always_builds_what_is_changed(one):
-    run(image_build, **one.params())
-    one.write("file", "2")
+def test_always_builds_what_is_changed(one_yard):
+    run(image_build, **one_yard.params())
+    one_yard.write("file", "2")
     for check in (True, False):
-        result = run(image_build, check, **one.params(rebuild="always"))
+        result = run(image_build, check, **one_yard.params(rebuild="always"))
         assert (result["changed"], result["reason"]) == (True, "rebuild is always")
 
 
@@ -290,7 +263,7 @@ def test_without_a_stamp_the_cache_decides(yard):
     assert run(image_build, True, **params)["changed"] and run(image_build, **params)["changed"]
 
 
-def test_without_a_stamp_and_a_memory_check_mode_expects_a_change(one):
-    params = one.params(stamp=False, hash_cache=False)
+def test_without_a_stamp_and_a_memory_check_mode_expects_a_change(one_yard):
+    params = one_yard.params(stamp=False, hash_cache=False)
     run(image_build, **params)
     assert run(image_build, True, **params)["changed"] and not run(image_build, **params)["changed"]

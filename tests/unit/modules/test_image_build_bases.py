@@ -11,33 +11,11 @@ import sys
 import pytest
 
 from ansible_collections.stowage.oci.plugins.modules import image_build
-from ansible_collections.stowage.oci.tests.unit import building
-from ansible_collections.stowage.oci.tests.unit.building import ARM, BASE, INPUTS, NEW, OTHER, STORES, four_times, reason, refused
+from ansible_collections.stowage.oci.tests.unit.building import ARM, BASE, INPUTS, NEW, OTHER, four_times, reason, refused
 from ansible_collections.stowage.oci.tests.unit.images import image, index, layer
 from ansible_collections.stowage.oci.tests.unit.running import run
 
 pytestmark = pytest.mark.usefixtures("alone")
-
-
-@pytest.fixture(name="yards")
-def _yards(alone, monkeypatch):
-    yield from building.yards(alone, monkeypatch)
-
-
-@pytest.fixture(name="yard", params=STORES)
-def _yard(yards, request):
-    return yards(request.param)
-
-
-@pytest.fixture(name="one")
-def _one(yards):
-    """For what does not depend on the store."""
-    return yards("podman")
-
-
-@pytest.fixture(name="docker", params=["classic", "containerd"])
-def _docker(yards, request):
-    return yards(request.param)
 
 
 def test_a_base_that_is_missing_is_pulled_once(yard):
@@ -69,12 +47,12 @@ def test_a_base_that_somebody_tagged_anew_is_a_cause(yard):
     assert reason(yard) == "the base %s is another image now" % yard.base
 
 
-def test_another_base_is_a_cause(one):
-    run(image_build, **one.params())
-    one.site.offer("other:1", OTHER)
-    one.write("Dockerfile", (one.path / "Dockerfile").read_text().replace("base:1", "other:1"))
-    what = (one.base, one.site.name("other:1"))
-    assert reason(one).endswith("; the base %s is used no more; the base %s is new" % what)
+def test_another_base_is_a_cause(one_yard):
+    run(image_build, **one_yard.params())
+    one_yard.site.offer("other:1", OTHER)
+    one_yard.write("Dockerfile", (one_yard.path / "Dockerfile").read_text().replace("base:1", "other:1"))
+    what = (one_yard.base, one_yard.site.name("other:1"))
+    assert reason(one_yard).endswith("; the base %s is used no more; the base %s is new" % what)
 
 
 def test_a_base_that_left_since_the_build_is_the_same_still(yard):
@@ -142,25 +120,25 @@ def test_several_bases_of_which_one_is_copied_from(yard):
     assert yard.files()["other"] == b"2"
 
 
-def test_the_classic_builder_is_spared_the_stages_that_nothing_needs(docker):
-    docker.write("Dockerfile", "FROM nowhere.test/other:1 AS unneeded\nRUN false\nFROM %s\nRUN true\n" % docker.base)
-    four_times(**docker.params(builder="classic"))
-    assert docker.site.pulled() == 1
+def test_the_classic_builder_is_spared_the_stages_that_nothing_needs(docker_yard):
+    docker_yard.write("Dockerfile", "FROM nowhere.test/other:1 AS unneeded\nRUN false\nFROM %s\nRUN true\n" % docker_yard.base)
+    four_times(**docker_yard.params(builder="classic"))
+    assert docker_yard.site.pulled() == 1
 
 
-def test_the_classic_builder_has_the_bases_of_all_stages_where_they_are_numbered(docker):
-    docker.site.offer("other:1", OTHER)
-    other, base = docker.site.name("other:1"), docker.base
-    docker.write("Dockerfile", "FROM %s AS unneeded\nRUN true\nFROM %s\nRUN true\nFROM %s\nCOPY --from=1 /etc/os /os\n" % (other, base, base))
-    four_times(**docker.params(builder="classic"))
-    assert docker.site.pulled() == 2
-    assert set(json.loads(docker.config()["Labels"][INPUTS])["bases"]) == {docker.base}
+def test_the_classic_builder_has_the_bases_of_all_stages_where_they_are_numbered(docker_yard):
+    docker_yard.site.offer("other:1", OTHER)
+    other, base = docker_yard.site.name("other:1"), docker_yard.base
+    docker_yard.write("Dockerfile", "FROM %s AS unneeded\nRUN true\nFROM %s\nRUN true\nFROM %s\nCOPY --from=1 /etc/os /os\n" % (other, base, base))
+    four_times(**docker_yard.params(builder="classic"))
+    assert docker_yard.site.pulled() == 2
+    assert set(json.loads(docker_yard.config()["Labels"][INPUTS])["bases"]) == {docker_yard.base}
 
 
-def test_buildkit_needs_only_those_of_the_stages_that_are_needed(docker):
-    docker.write("Dockerfile", "FROM %s AS unneeded\nRUN true\nFROM %s\nRUN true\n" % (docker.site.name("nowhere:1"), docker.base))
-    four_times(**docker.params())
-    assert docker.site.pulled() == 1
+def test_buildkit_needs_only_those_of_the_stages_that_are_needed(docker_yard):
+    docker_yard.write("Dockerfile", "FROM %s AS unneeded\nRUN true\nFROM %s\nRUN true\n" % (docker_yard.site.name("nowhere:1"), docker_yard.base))
+    four_times(**docker_yard.params())
+    assert docker_yard.site.pulled() == 1
 
 
 def test_a_base_by_its_id(yard):
@@ -175,10 +153,10 @@ def test_a_base_by_its_id(yard):
     assert json.loads(yard.config()["Labels"][INPUTS])["bases"] == {identity: identity}
 
 
-def test_says_that_there_is_no_base_of_an_id(one):
-    one.write("Dockerfile", "FROM sha256:%s\n" % ("a" * 64))
-    message = "the Dockerfile builds from the image sha256:a{64}, and the engine at %s has none of that ID" % re.escape(one.engine.url)
-    refused(message, one.params())
+def test_says_that_there_is_no_base_of_an_id(one_yard):
+    one_yard.write("Dockerfile", "FROM sha256:%s\n" % ("a" * 64))
+    message = "the Dockerfile builds from the image sha256:a{64}, and the engine at %s has none of that ID" % re.escape(one_yard.engine.url)
+    refused(message, one_yard.params())
 
 
 @pytest.mark.parametrize("how", ["in the Dockerfile", "as an option"])

@@ -12,38 +12,11 @@ import tarfile
 import pytest
 
 from ansible_collections.stowage.oci.plugins.modules import image_build
-from ansible_collections.stowage.oci.tests.unit import building
-from ansible_collections.stowage.oci.tests.unit.building import INPUTS, OTHER, PREFERRED, STORES, four_times, reason, refused
+from ansible_collections.stowage.oci.tests.unit.building import INPUTS, OTHER, PREFERRED, four_times, reason, refused
 from ansible_collections.stowage.oci.tests.unit.images import pack, tar
 from ansible_collections.stowage.oci.tests.unit.running import outcome, run
 
 pytestmark = pytest.mark.usefixtures("alone")
-
-
-@pytest.fixture(name="yards")
-def _yards(alone, monkeypatch):
-    yield from building.yards(alone, monkeypatch)
-
-
-@pytest.fixture(name="yard", params=STORES)
-def _yard(yards, request):
-    return yards(request.param)
-
-
-@pytest.fixture(name="one")
-def _one(yards):
-    """For what does not depend on the store."""
-    return yards("podman")
-
-
-@pytest.fixture(name="docker", params=["classic", "containerd"])
-def _docker(yards, request):
-    return yards(request.param)
-
-
-@pytest.fixture(name="podman")
-def _podman(yards):
-    return yards("podman")
 
 
 # Contexts
@@ -71,10 +44,10 @@ def test_an_ignore_file_that_is_sent_arrives(yard):
     assert arrived == b"Dockerfile\n" if yard.site.podman else re.fullmatch(rb"Dockerfile\n\n\.dockerfile\.[0-9a-f]{16}\n", arrived)
 
 
-def test_buildkit_cannot_have_a_hidden_dockerfile(docker):
-    docker.write(".dockerignore", "Dockerfile\n")
+def test_buildkit_cannot_have_a_hidden_dockerfile(docker_yard):
+    docker_yard.write(".dockerignore", "Dockerfile\n")
     message = "builder: buildkit cannot do a Dockerfile that is not in the context, or ignored there; classic or docker_cli can"
-    refused(message, docker.params(builder="buildkit"))
+    refused(message, docker_yard.params(builder="buildkit"))
 
 
 def test_a_dockerfile_from_the_task_alone(yard):
@@ -122,9 +95,9 @@ def test_a_context_that_changes_while_it_is_sent_is_no_image(yard):
 # Builders
 
 
-def test_a_builder_may_be_named(docker):
-    done, _again = four_times(**docker.params(builder="classic"))
-    assert done["builder"] == "classic" and docker.engine.builds[0].query["version"] == "1"
+def test_a_builder_may_be_named(docker_yard):
+    done, _again = four_times(**docker_yard.params(builder="classic"))
+    assert done["builder"] == "classic" and docker_yard.engine.builds[0].query["version"] == "1"
 
 
 @pytest.mark.parametrize(
@@ -147,32 +120,32 @@ def test_says_that_a_builder_is_of_another_engine(yards, store, named, message):
         ({"builder": "docker_cli"}, ""),
     ],
 )
-def test_says_which_program_is_missing_and_what_for(docker, monkeypatch, more, what):
-    monkeypatch.setenv("PATH", str(docker.home))
+def test_says_which_program_is_missing_and_what_for(docker_yard, monkeypatch, more, what):
+    monkeypatch.setenv("PATH", str(docker_yard.home))
     words = "the command docker with BuildKit (packages docker-cli and docker-buildx) is needed%s, and this host has none: install it"
-    refused(re.escape(words % (what and " " + what)), docker.params(**more))
+    refused(re.escape(words % (what and " " + what)), docker_yard.params(**more))
 
 
 OLD_PROGRAM = "#!/bin/sh\n[ \"$1\" = --version ] && echo Docker version 20.10.24 && exit 0\nexit 1\n"
 
 
-def test_a_docker_without_buildx_exports_no_cache(docker, monkeypatch):
-    program = docker.home / "docker"
+def test_a_docker_without_buildx_exports_no_cache(docker_yard, monkeypatch):
+    program = docker_yard.home / "docker"
     program.write_text(OLD_PROGRAM)
     program.chmod(0o755)
-    monkeypatch.setenv("PATH", "%s:/bin:/usr/bin" % docker.home)
-    refused("the command docker with BuildKit .* is needed for cache_to", docker.params(cache_to=["type=inline"]))
-    assert run(image_build, check=True, **docker.params(cache_from=["app:cache"]))["builder"] == "docker_cli"
+    monkeypatch.setenv("PATH", "%s:/bin:/usr/bin" % docker_yard.home)
+    refused("the command docker with BuildKit .* is needed for cache_to", docker_yard.params(cache_to=["type=inline"]))
+    assert run(image_build, check=True, **docker_yard.params(cache_from=["app:cache"]))["builder"] == "docker_cli"
 
 
-def test_a_builder_that_cannot_is_refused_before_there_is_anything_to_build(podman):
-    four_times(**podman.params())
-    refused("builder: buildkit is none of this engine", podman.params(builder="buildkit"))
+def test_a_builder_that_cannot_is_refused_before_there_is_anything_to_build(podman_yard):
+    four_times(**podman_yard.params())
+    refused("builder: buildkit is none of this engine", podman_yard.params(builder="buildkit"))
 
 
-def test_says_that_podman_lacks_its_program(podman, monkeypatch):
-    monkeypatch.setenv("PATH", str(podman.home))
-    refused("the command podman on the host of the engine is needed for ssh, and this host has none", podman.params(ssh=["default"]))
+def test_says_that_podman_lacks_its_program(podman_yard, monkeypatch):
+    monkeypatch.setenv("PATH", str(podman_yard.home))
+    refused("the command podman on the host of the engine is needed for ssh, and this host has none", podman_yard.params(ssh=["default"]))
 
 
 @pytest.mark.parametrize(
@@ -182,15 +155,15 @@ def test_says_that_podman_lacks_its_program(podman, monkeypatch):
         ("FROM %s\nHEALTHCHECK NONE\n", "can do HEALTHCHECK or SHELL in an image with timestamp, which Podman writes in OCI's format"),
     ],
 )
-def test_says_what_podman_cannot_do(podman, text, message):
-    podman.write("Dockerfile", text % podman.base)
-    refused(message, podman.params(timestamp="1"))
+def test_says_what_podman_cannot_do(podman_yard, text, message):
+    podman_yard.write("Dockerfile", text % podman_yard.base)
+    refused(message, podman_yard.params(timestamp="1"))
 
 
-def test_says_that_the_classic_builder_knows_no_mounts(docker):
-    docker.write("Dockerfile", "FROM %s\nRUN --mount=type=cache,target=/c true\n" % docker.base)
+def test_says_that_the_classic_builder_knows_no_mounts(docker_yard):
+    docker_yard.write("Dockerfile", "FROM %s\nRUN --mount=type=cache,target=/c true\n" % docker_yard.base)
     message = r"builder: classic cannot do what the Dockerfile uses \(.*mount.*\); buildkit or docker_cli can"
-    refused(message, docker.params(builder="classic"))
+    refused(message, docker_yard.params(builder="classic"))
 
 
 STUB = """#!/bin/sh
@@ -237,24 +210,24 @@ def test_a_program_gets_the_context_and_no_secret_as_an_argument(yard, program):
 
 
 @pytest.mark.parametrize("inline", [True, False])
-def test_docker_reads_a_folder_itself_where_the_dockerfile_is_hidden(docker, program, inline):
-    docker.engine.hold(OTHER._replace(names=("docker.io/library/other:1",)))
-    there = program(docker.engine.image_id("other:1"))
-    text = "FROM %s\nRUN true\n" % docker.base
-    (docker.home / "outside").write_text(text)
-    done = run(image_build, **docker.params(builder="docker_cli", **({"dockerfile_inline": text} if inline else {"dockerfile": "../outside"})))
+def test_docker_reads_a_folder_itself_where_the_dockerfile_is_hidden(docker_yard, program, inline):
+    docker_yard.engine.hold(OTHER._replace(names=("docker.io/library/other:1",)))
+    there = program(docker_yard.engine.image_id("other:1"))
+    text = "FROM %s\nRUN true\n" % docker_yard.base
+    (docker_yard.home / "outside").write_text(text)
+    done = run(image_build, **docker_yard.params(builder="docker_cli", **({"dockerfile_inline": text} if inline else {"dockerfile": "../outside"})))
     assert done["builder"] == "docker_cli" and not (there / "tar").exists()
-    assert (there / "arguments").read_text().splitlines()[-1] == str(docker.path)
+    assert (there / "arguments").read_text().splitlines()[-1] == str(docker_yard.path)
     assert (there / "Dockerfile").read_text() == text
 
 
-def test_docker_reads_a_folder_that_changes(docker, program, monkeypatch):
-    docker.engine.hold(OTHER._replace(names=("docker.io/library/other:1",)))
-    program(docker.engine.image_id("other:1"))
-    monkeypatch.setenv("WRITES", str(docker.path / "file"))
-    params = docker.params(builder="docker_cli", dockerfile_inline="FROM %s\nCOPY . /app\n" % docker.base)
+def test_docker_reads_a_folder_that_changes(docker_yard, program, monkeypatch):
+    docker_yard.engine.hold(OTHER._replace(names=("docker.io/library/other:1",)))
+    program(docker_yard.engine.image_id("other:1"))
+    monkeypatch.setenv("WRITES", str(docker_yard.path / "file"))
+    params = docker_yard.params(builder="docker_cli", dockerfile_inline="FROM %s\nCOPY . /app\n" % docker_yard.base)
     refused("/context: changed while the build read it: build again once nobody writes to it", params, [False])
-    assert docker.engine.image_id("app:1") is None
+    assert docker_yard.engine.image_id("app:1") is None
 
 
 # What goes wrong
@@ -272,9 +245,9 @@ def test_a_step_that_fails_is_named_with_what_it_printed(yard):
     assert yard.engine.image_id("app:1") == before
 
 
-def test_a_step_that_fails_in_silence(one):
-    one.write("Dockerfile", "FROM %s\nRUN false\n" % one.base)
-    assert "printed last" not in refused("app:1: the build failed at .*RUN false", one.params(), [False])["msg"]
+def test_a_step_that_fails_in_silence(one_yard):
+    one_yard.write("Dockerfile", "FROM %s\nRUN false\n" % one_yard.base)
+    assert "printed last" not in refused("app:1: the build failed at .*RUN false", one_yard.params(), [False])["msg"]
 
 
 def test_all_of_a_log_is_there_if_the_build_failed_and_else_its_end(yard):
@@ -297,15 +270,15 @@ def test_says_what_the_builder_says_of_a_dockerfile_that_it_cannot_read(yard):
     ("text", "message"),
     [("RUN true\n", "Dockerfile has no FROM"), ("FROM $NONE\n", "Dockerfile, line 1: FROM .*NONE names no image"), ("", "Dockerfile has no FROM")],
 )
-def test_says_that_a_dockerfile_names_no_image(one, text, message):
-    one.write("Dockerfile", text)
-    refused(message, one.params())
-    assert one.builds == 0
+def test_says_that_a_dockerfile_names_no_image(one_yard, text, message):
+    one_yard.write("Dockerfile", text)
+    refused(message, one_yard.params())
+    assert one_yard.builds == 0
 
 
-def test_says_that_there_is_no_such_stage(one):
-    one.write("Dockerfile", "FROM %s AS build\n" % one.base)
-    refused("Dockerfile has no stage 'biuld': it has build; did you mean build.", one.params(target="biuld"))
+def test_says_that_there_is_no_such_stage(one_yard):
+    one_yard.write("Dockerfile", "FROM %s AS build\n" % one_yard.base)
+    refused("Dockerfile has no stage 'biuld': it has build; did you mean build.", one_yard.params(target="biuld"))
 
 
 @pytest.mark.parametrize("after", [None, 100])
@@ -328,10 +301,10 @@ def test_says_that_the_engine_refuses_a_tag(yard):
 @pytest.mark.parametrize(
     ("target", "named"), [("../up", "link"), ("sub/../../up", "link"), ("..", "link"), ("..up", None), ("sub/../up", None), ("/up", None)]
 )
-def test_says_why_podman_may_refuse_a_context(podman, target, named):
-    (podman.path / "link").symlink_to(target)
-    podman.engine.answer("POST", "/build", 500, {"message": ""})
-    message = refused("app:1: the build failed", podman.params(), [False])["msg"]
+def test_says_why_podman_may_refuse_a_context(podman_yard, target, named):
+    (podman_yard.path / "link").symlink_to(target)
+    podman_yard.engine.answer("POST", "/build", 500, {"message": ""})
+    message = refused("app:1: the build failed", podman_yard.params(), [False])["msg"]
     advice = ": Podman takes no context with a link that leads out of it, as link does: make it absolute, or leave it out by .dockerignore"
     assert message.endswith(advice) == bool(named)
 
@@ -339,30 +312,30 @@ def test_says_why_podman_may_refuse_a_context(podman, target, named):
 # Secrets
 
 
-def test_no_secret_is_shown(podman):
-    podman.write("Dockerfile", "FROM %s\nARG KEY\nRUN echo $KEY\nRUN echo file-secret\n" % podman.base)
-    file = podman.home / "secret"
+def test_no_secret_is_shown(podman_yard):
+    podman_yard.write("Dockerfile", "FROM %s\nARG KEY\nRUN echo $KEY\nRUN echo file-secret\n" % podman_yard.base)
+    file = podman_yard.home / "secret"
     file.write_text("file-secret\nx\n")
     secrets = [{"id": "a", "src": str(file)}, {"id": "b", "value": "value-secret"}]
-    params = podman.params(secrets=secrets, secret_build_args={"KEY": "arg-secret"})
-    for text in (None, "FROM %s\nARG KEY\nRUN echo $KEY value-secret && echo file-secret && false\n" % podman.base):
+    params = podman_yard.params(secrets=secrets, secret_build_args={"KEY": "arg-secret"})
+    for text in (None, "FROM %s\nARG KEY\nRUN echo $KEY value-secret && echo file-secret && false\n" % podman_yard.base):
         if text:
-            podman.write("Dockerfile", text)
+            podman_yard.write("Dockerfile", text)
         for check in (True, False):
             result = outcome(image_build, check, params)
             assert bool(result.get("failed")) == bool(text and not check)
             assert not re.search("(file|value|arg)-secret", json.dumps(result))
         assert any("********" in line for line in result["log"])
-    assert podman.engine.builds[0].query["buildargs"] == {"KEY": "arg-secret"}
-    kept = "".join(path.read_text() for path in podman.cache.iterdir())
+    assert podman_yard.engine.builds[0].query["buildargs"] == {"KEY": "arg-secret"}
+    kept = "".join(path.read_text() for path in podman_yard.cache.iterdir())
     assert "secret" not in kept
 
 
-def test_a_secret_argument_is_a_cause_as_any_other(podman):
-    run(image_build, **podman.params(secret_build_args={"VERSION": "hunter2"}))
-    assert "pbkdf2:" in podman.config()["Labels"][INPUTS]
-    assert reason(podman, secret_build_args={"VERSION": "hunter2"}) is None
-    assert reason(podman, secret_build_args={"VERSION": "hunter3"}) == "the argument VERSION changed"
+def test_a_secret_argument_is_a_cause_as_any_other(podman_yard):
+    run(image_build, **podman_yard.params(secret_build_args={"VERSION": "hunter2"}))
+    assert "pbkdf2:" in podman_yard.config()["Labels"][INPUTS]
+    assert reason(podman_yard, secret_build_args={"VERSION": "hunter2"}) is None
+    assert reason(podman_yard, secret_build_args={"VERSION": "hunter3"}) == "the argument VERSION changed"
 
 
 # The same image anywhere
