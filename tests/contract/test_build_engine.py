@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
-import tarfile
 import threading
 import time
 from dataclasses import dataclass
@@ -22,7 +20,8 @@ from ansible_collections.stowage.oci.plugins.module_utils._engine.transport impo
 from ansible_collections.stowage.oci.plugins.module_utils._errors import EngineError, InvalidInput
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse
 from ansible_collections.stowage.oci.plugins.module_utils._plan import builders
-from ansible_collections.stowage.oci.tests.unit.images import Layer, docker_archive, image, tar
+from ansible_collections.stowage.oci.tests.contract.building import shell
+from ansible_collections.stowage.oci.tests.unit.images import docker_archive, image, tar
 
 BASE = "registry.invalid/stowage/base:1"
 ON_DOCKER = [(kind, name) for kind in engines.KINDS[:3] for name in builders.OF_DOCKER]
@@ -69,20 +68,7 @@ class Builder:
 @pytest.fixture(scope="session")
 def base() -> bytes:
     """A shell, in an archive as `docker save` writes it."""
-    program = Path("/bin/busybox").read_bytes()
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as made:
-        member = tarfile.TarInfo("bin/busybox")
-        member.size, member.mode = len(program), 0o755
-        made.addfile(member, io.BytesIO(program))
-        for name in ("sh", "cat", "find", "sleep", "wc", "date"):
-            member = tarfile.TarInfo("bin/" + name)
-            member.type, member.linkname = tarfile.SYMTYPE, "busybox"
-            made.addfile(member)
-    shell = Layer(out.getvalue(), out.getvalue(), "")
-    # Podman builds on nothing that has no history.
-    history = [{"created": "2024-05-01T10:00:00Z", "created_by": "base"}]
-    return tar(docker_archive([image([shell], names=[BASE], config={"Env": ["PATH=/bin"]}, history=history)]))
+    return tar(docker_archive([shell(BASE)]))
 
 
 def prepared(real: engines.Engine, name: str, base: bytes) -> Builder:
