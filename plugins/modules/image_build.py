@@ -60,13 +60,15 @@ options:
     type: str
   build_args:
     description:
-      - Values for the C(ARG) lines of the Dockerfile. Those that it does not declare make no difference.
+      - Values for the C(ARG) lines of the Dockerfile. Those that it does not declare make no difference. Numbers are written as YAML reads
+        them, so a version belongs in quotes (C(2.10) is C(2.1)).
     type: dict
     default: {}
   secret_build_args:
     description:
       - As O(build_args), and never shown: Ansible masks these values wherever they occur in a result, so they should be no words of
-        every day. The engine itself may keep them in the history of the image. Prefer O(secrets), of which no image keeps anything.
+        every day. The engine itself may keep them in the history of the image, and the label C(io.stowage.build.inputs) has a digest of each
+        that is slow to guess from. Prefer O(secrets), of which no image keeps anything.
     type: dict
     default: {}
   target:
