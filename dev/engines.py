@@ -226,7 +226,7 @@ class Engine:
         self.start()
 
     def wipe(self) -> None:
-        """Remove all containers and images; names first, since the engines differ in what an ID with two names removes.
+        """Remove all containers, images and what builds left in a cache; names first, since the engines differ in what an ID with two names removes.
 
         What the classic builder made on its way it removes with the last of its children, not before.
         """
@@ -237,6 +237,8 @@ class Engine:
             parents = {image.get("ParentId") for image in images}
             for name in names or [image["Id"] for image in images if image["Id"] not in parents][:1]:
                 self.call("DELETE", f"/images/{name}?force=1")
+        if self.family == "docker":
+            self.call("POST", "/build/prune?all=1")
 
     def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> bytes:
         """The body of the answer; CallError for a status of 400 and above. `body`: None, JSON as dict, bytes, a file or an iterator."""

@@ -66,7 +66,7 @@ options:
     default: {}
   secret_build_args:
     description:
-      - As O(build_args), and never shown: Ansible masks these values wherever they occur in a result, so they should be no words of
+      - As O(build_args), and never shown. Ansible masks these values wherever they occur in a result, so they should be no words of
         every day. The engine itself may keep them in the history of the image, and the label C(io.stowage.build.inputs) has a digest of each
         that is slow to guess from. Prefer O(secrets), of which no image keeps anything.
     type: dict

@@ -21,7 +21,7 @@ from ansible_collections.stowage.oci.plugins.module_utils._errors import EngineE
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse
 from ansible_collections.stowage.oci.plugins.module_utils._plan import builders
 from ansible_collections.stowage.oci.tests.contract.building import shell
-from ansible_collections.stowage.oci.tests.unit.images import docker_archive, image, tar
+from ansible_collections.stowage.oci.tests.unit.images import docker_archive, tar
 
 BASE = "registry.invalid/stowage/base:1"
 ON_DOCKER = [(kind, name) for kind in engines.KINDS[:3] for name in builders.OF_DOCKER]

@@ -101,7 +101,8 @@ def test_builds_with_the_images_that_it_names_and_no_less(builder, case):
     names = {base.reference[len(HOST)] for base in bases if base.reference.startswith(HOST)}
     builder.load(names)
     why = builder.builds(text)
-    assert (why == "") == (builder.kind in builders), why
+    # The classic builder takes digits for the beginning of an ID that it has, if it has such a one.
+    assert (why == "") == (builder.kind in builders) or (case == "number" and builder.every), why
     # Podman tries for seconds to pull what is not there: one case of it is enough.
     lacking = why == "" and len(names) > 1 and (builder.kind[0] != "podman-4" or case == "onbuild")
     for name in names if lacking else ():

@@ -17,7 +17,7 @@ from ansible_collections.stowage.oci.plugins.module_utils._engine import build
 from ansible_collections.stowage.oci.plugins.module_utils._engine.engine import Engine
 from ansible_collections.stowage.oci.plugins.module_utils._engine.transport import Transport
 from ansible_collections.stowage.oci.plugins.module_utils._errors import EngineError
-from ansible_collections.stowage.oci.tests.contract.subjects import APP, KINDS, ONE, Subject, TIME, layer_tars, subject_  # noqa: F401
+from ansible_collections.stowage.oci.tests.contract.subjects import APP, KINDS, ONE, Subject, TIME, layer_tars
 from ansible_collections.stowage.oci.tests.unit.fakes.engine import FakeEngine
 from ansible_collections.stowage.oci.tests.unit.images import Layer, compress, image, tar
 

@@ -7,13 +7,12 @@ Whatever a unit test relies on that a fake answers belongs here, or where it bui
 
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
 
 from ansible_collections.stowage.oci.plugins.module_utils._engine import probe
-from ansible_collections.stowage.oci.tests.contract.subjects import APP, BASE, HISTORY, LIB, MISSING, NEXT, ONE, TWO, layer_tars, subject_  # noqa: F401
+from ansible_collections.stowage.oci.tests.contract.subjects import APP, BASE, HISTORY, LIB, MISSING, NEXT, ONE, TWO, layer_tars
 from ansible_collections.stowage.oci.tests.unit.images import attestation, docker_archive, image, index, layer, layout, sha256, tar
 
 # What an image is to a store

@@ -117,7 +117,7 @@ def test_what_is_no_context(host, tmp_path):
     host.write({"app.txt": "hello\n"})
     assert host.refused(path=str(tmp_path / "none")).startswith(f"path: there is no {tmp_path}/none on this host")
     assert host.refused().startswith("dockerfile: there is neither Dockerfile nor Containerfile in ")
-    assert host.refused(dockerfile="other").startswith(f"{host.folder}/other cannot be read: No such file")
+    assert host.refused(dockerfile="other").startswith(f"dockerfile: {host.folder}/other cannot be read: No such file")
     assert "tar" in host.refused(path=str(host.folder / "app.txt"), dockerfile_inline=FROM)
 
 
@@ -126,10 +126,10 @@ def test_a_context_that_changes_while_it_is_sent(host, monkeypatch):
     packed = context.packed
 
     def changing(*args: Any) -> Iterator[bytes]:
-        pieces = packed(*args)
-        yield next(pieces)
-        (host.folder / "late").write_text("y")
-        yield from pieces
+        for number, piece in enumerate(packed(*args)):
+            yield piece
+            if number == 0:
+                (host.folder / "late").write_text("y")
 
     with monkeypatch.context() as patch:
         patch.setattr(context, "packed", changing)

@@ -65,16 +65,17 @@ class TarContext:
             file = open_file(self._path)
         except ArchiveError:
             raise InvalidInput("%s is neither a folder nor a tar that can be read: a build context is one of them" % shown(self._path)) from None
-        with file:
+        try:
             found = facts(os.fstat(file.fileno()))
             kind = compression.sniff(file.read(compression.HEAD))
             file.seek(0)
-            if not kind:
+            if kind:
+                with contextlib.closing(compression.Expanding(file, kind, self._path)) as expanding:
+                    yield expanding, found
+            else:
                 yield file, found
-                return
-            expanding = compression.Expanding(file, kind, self._path)
-            with contextlib.closing(expanding):
-                yield expanding, found
+        finally:
+            file.close()
 
     def _check(self, found: t.Optional[t.List[int]] = None) -> None:
         try:

@@ -71,7 +71,6 @@ class Recipe(t.NamedTuple):
             return int(name)
         return next((number for number, stage in enumerate(self.stages) if stage.name and stage.name == name.lower()), None)
 
-
     def check(self) -> None:
         """Raises Wrong for the first instruction that is."""
         for step in [step for stage in self.stages for step in stage.steps]:

@@ -15,9 +15,9 @@ def read(text):
     return parse(text if isinstance(text, bytes) else text.encode("utf-8"), "Dockerfile")
 
 
-def images(text, args=AMD, target=None, every=False):
+def images(text, args=None, target=None, every=False):
     """References, a platform after a blank."""
-    return [" ".join(filter(None, base)) for base in read(text).bases(args, target, every)]
+    return [" ".join(filter(None, base)) for base in read(text).bases(AMD if args is None else args, target, every)]
 
 
 @pytest.mark.parametrize(
