@@ -11,9 +11,9 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import tarfile
 import typing as t
 
+from .._oci.tar import member, padding
 from . import buildkit as _buildkit
 from .buildlog import Log
 from .engine import Engine
@@ -80,8 +80,8 @@ def podman(engine: Engine, order: Order, chunks: t.Iterable[bytes]) -> Built:
         # Files at the top of the tar, which the service takes away before it builds: no COPY sees them.
         names = {key: "podman-build-secret-%d" % number for number, key in enumerate(order.secrets)}
         query["secrets"] = json.dumps(["id=%s,src=%s" % pair for pair in names.items()])
-        members = [_member(names[key], value) for key, value in order.secrets.items()]
-        chunks = itertools.chain(members, chunks)
+        files = [member(names[key].encode("ascii"), b"0", len(value), 0o600) + value + padding(len(value)) for key, value in order.secrets.items()]
+        chunks = itertools.chain(files, chunks)
     return _built(engine, order, query, chunks, podman_steps(), path)
 
 
@@ -139,13 +139,6 @@ def _image_id(message: t.Mapping[str, t.Any]) -> t.Optional[str]:
     # Podman's own call names it in its last line alone.
     bare = _BARE_ID.match(str(message.get("stream") or ""))
     return "sha256:" + bare.group(1) if bare else None
-
-
-def _member(name: str, data: bytes) -> bytes:
-    """A file of a tar, for its owner alone."""
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = len(data), 0o600
-    return member.tobuf() + data + b"\0" * (-len(data) % tarfile.BLOCKSIZE)
 
 
 def verified(engine: Engine, image_id: t.Optional[str], error: t.Optional[str], log: Log) -> Built:

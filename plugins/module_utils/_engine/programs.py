@@ -65,7 +65,7 @@ def docker_cli(engine: Engine, order: Order, context: Context, environ: Environ,
     form = docker_form(environ)
     if form is None:
         raise EngineError("no program docker with BuildKit on this host: install docker-cli with its plugin buildx")
-    with _private() as folder:
+    with tempfile.TemporaryDirectory(prefix="stowage-build-") as folder:
         result = os.path.join(folder, "result")
         if form == "buildx":
             # Whatever builder the user chose: the engine's own. Provenance would give each build on the containerd store another ID.
@@ -84,7 +84,7 @@ def podman_cli(engine: Engine, order: Order, context: t.Iterable[bytes], environ
     """
     if not has_podman(environ):
         raise EngineError("no program podman on this host: install it")
-    with _private() as folder:
+    with tempfile.TemporaryDirectory(prefix="stowage-build-") as folder:
         result = os.path.join(folder, "result")
         form = "docker" if order.timestamp is None else "oci"
         command = ["podman", "build", "--layers", "--format", form, "--iidfile", result, *_arguments(order, folder, context)]
@@ -138,12 +138,6 @@ def _tls(tls: t.Optional[Tls], folder: str) -> t.Dict[str, str]:
     return {"DOCKER_CERT_PATH": folder, "DOCKER_TLS_VERIFY" if tls.verify else "DOCKER_TLS": "1"}
 
 
-@contextlib.contextmanager
-def _private() -> t.Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="stowage-build-") as folder:
-        yield folder
-
-
 def _written(folder: str, name: str, data: bytes) -> str:
     path = os.path.join(folder, name)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -186,35 +180,33 @@ def _run(command: t.List[str], environ: Environ, context: Context, read: Reader)
     """What the program prints, and its error if it ends with one. Raises whatever ``context`` raises, once the program is dead."""
     log = Log()
     said: t.List[str] = []
-    process = subprocess.Popen(  # pylint: disable=consider-using-with
-        command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environ, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True) as process:
 
-    def listen() -> None:
-        for line in process.stdout or ():
-            text = line.decode("utf-8", "replace").rstrip("\r\n")
-            said[:] = (said + [text])[-20:]
-            read(log, text)
+        def listen() -> None:
+            for line in process.stdout or ():
+                text = line.decode("utf-8", "replace").rstrip("\r\n")
+                said[:] = (said + [text])[-20:]
+                read(log, text)
 
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        with contextlib.suppress(BrokenPipeError):  # who ends before all is read says why
-            for chunk in () if isinstance(context, Folder) else context:
-                process.stdin.write(chunk)
-            process.stdin.close()
-        code = process.wait()
-    except BaseException:
-        # Dead before its input ends: a tar that is cut between two files looks whole.
-        with contextlib.suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
-        raise
-    finally:
-        process.wait()
-        listener.join()
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        process.stdout.close()
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        try:
+            with contextlib.suppress(BrokenPipeError):  # who ends before all is read says why
+                for chunk in () if isinstance(context, Folder) else context:
+                    process.stdin.write(chunk)
+                process.stdin.close()
+            code = process.wait()
+        except BaseException:
+            # Dead before its input ends: a tar that is cut between two files looks whole.
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            process.wait()
+            listener.join()
+            with contextlib.suppress(OSError):
+                process.stdin.close()
     return log, _error(said, code) if code else None
 
 

@@ -57,10 +57,10 @@ class Task:
         self._memory = Memory(engine.url, str(self._tags[0]), params["hash_cache"])
         self._hashes = Hashes(self._memory.hashes(params["path"]))
         self._context = opened(params, self._hashes)
-        dockerfile = parse(self._context.dockerfile, self._context.where)
+        self._dockerfile = dockerfile = parse(self._context.dockerfile, self._context.where)
         seen = dict(self._platforms(), **self._args)
         self._bases = dockerfile.bases(seen, params["target"])
-        self._every = functools.partial(builders.of_all_stages, self._context, params["target"], seen)
+        self._every = functools.partial(builders.of_all_stages, self._context, dockerfile, params["target"], seen)
         self._needs = builders.needs(params, self._context, dockerfile.needs(params["target"], seen), self._bases)
         used = dockerfile.arguments(params["target"], seen)
         self._inputs = Inputs(
@@ -74,8 +74,8 @@ class Task:
 
     def __call__(self) -> Result:
         """Raises Failed, with the log, if the build fails; EngineError, NotInRegistry and their like before it begins."""
-        if self._params["builder"] != AUTO:
-            builders.choose(self._engine, self._needs, self._params["builder"])
+        wished = self._params["builder"]
+        named = builders.choose(self._engine, self._needs, wished) if wished != AUTO else None
         bases = Bases(self._engine, self._params)
         stamped = [image.stamped for image in self._before.values() if image]
         remembered = next((inputs.bases for inputs in stamped if inputs), {})
@@ -87,7 +87,7 @@ class Task:
             plan = self._decide(inputs)
         if isinstance(plan, Keep):
             return self._kept(plan, inputs)
-        builder = builders.choose(self._engine, self._needs, self._params["builder"])
+        builder = named or builders.choose(self._engine, self._needs, AUTO)
         needed = self._every() if builder == CLASSIC else self._bases
         if self._check_mode:
             bases.foreseen(needed, {})
@@ -130,7 +130,7 @@ class Task:
         last = self._memory.last
         main = self._before[self._tags[0]]
         files = None
-        if last and main and main.labels.get(DIGEST_LABEL) == last.built.digest:
+        if last and main and main.labels.get(DIGEST_LABEL) == last.built.digest != inputs.digest:
             files = _plan.compared(last.entries, entries(self._context.tree))
         return _plan.decide(tags, inputs, rule, last and last.built, files)
 
@@ -156,10 +156,10 @@ class Task:
             cache_from=self._params["cache_from"],
             cache_to=self._params["cache_to"],
         )
-        built = builders.build(self._engine, builder, order, self._context)
+        built = builders.build(self._engine, builder, order, self._context, self._dockerfile)
         if built.image_id and not self._fits(built.image_id):
             # Podman 4.3 takes what it built from scratch for another platform for the same.
-            built = builders.build(self._engine, builder, order._replace(cache=False), self._context)
+            built = builders.build(self._engine, builder, order._replace(cache=False), self._context, self._dockerfile)
         more = {"build_digest": inputs.digest, "builder": builder, "reason": _reason(plan)}
         log = [self._discreet(line) for line in built.log.lines]
         if built.image_id is None:

@@ -15,7 +15,7 @@ from .._engine.build import Built, Order
 from .._engine.engine import Engine
 from .._errors import ContextChanged, shown
 from .._oci import named as _named
-from .._oci.dockerfile import Base, parse
+from .._oci.dockerfile import Base, Dockerfile, parse
 from .._plan import builders as _plan
 from .._plan.builders import BUILDKIT, CLASSIC, DOCKER_CLI, OF_PODMAN, PODMAN, PODMAN_CLI, beside
 from .context import Context
@@ -59,12 +59,13 @@ def choose(engine: Engine, wanted: t.Mapping[str, str], wished: str) -> str:
     return _plan.choose(engine.store, engine.api, wanted, wished, there)
 
 
-def build(engine: Engine, name: str, order: Order, context: Context) -> Built:
+def build(engine: Engine, name: str, order: Order, context: Context, dockerfile: Dockerfile) -> Built:
     """Raises EngineError if the engine or program breaks off, ContextChanged if the context did."""
     if name in OF_PODMAN:
-        order, context = _labelled(order, context)
+        order, context = _labelled(order, context, dockerfile)
     if name == CLASSIC:
-        text = _reduced(context, order.target, order.args)
+        # It builds the stages that nothing needs too, and fails where they fail.
+        text = dockerfile.reduced(context.dockerfile, order.target, order.args)
         context = context if text == context.dockerfile else context._replace(dockerfile=text, name=None)
     hidden = context.name is None
     if name == DOCKER_CLI and hidden and context.folder:
@@ -92,23 +93,18 @@ def build(engine: Engine, name: str, order: Order, context: Context) -> Built:
     return _programs.podman_cli(engine, order, chunks, os.environ)
 
 
-def of_all_stages(context: Context, target: t.Optional[str], args: t.Mapping[str, str]) -> t.List[Base]:
-    """The bases that the classic builder needs."""
-    return parse(_reduced(context, target, args), context.where).bases(args, target, every=True)
+def of_all_stages(context: Context, dockerfile: Dockerfile, target: t.Optional[str], args: t.Mapping[str, str]) -> t.List[Base]:
+    """The bases that the classic builder needs, of what it is sent of the Dockerfile."""
+    return parse(dockerfile.reduced(context.dockerfile, target, args), context.where).bases(args, target, every=True)
 
 
-def _reduced(context: Context, target: t.Optional[str], args: t.Mapping[str, str]) -> bytes:
-    """The classic builder builds the stages that nothing needs too, and fails where they fail."""
-    return parse(context.dockerfile, context.where).reduced(context.dockerfile, target, args)
-
-
-def _labelled(order: Order, context: Context) -> t.Tuple[Order, Context]:
+def _labelled(order: Order, context: Context, dockerfile: Dockerfile) -> t.Tuple[Order, Context]:
     """With the labels in the Dockerfile: those that Podman 4.3 is told of beside it come in any order, each of which is another image, and
     only to the last stage. But for a label of several lines, which no Dockerfile can write.
     """
     lines = {name: value for name, value in sorted(order.labels.items()) if "\n" not in name + value}
     rest = {name: value for name, value in order.labels.items() if name not in lines}
-    text = parse(context.dockerfile, context.where).labelled(context.dockerfile, order.target, lines)
+    text = dockerfile.labelled(context.dockerfile, order.target, lines)
     return order._replace(labels=rest), context._replace(dockerfile=text, name=None)
 
 

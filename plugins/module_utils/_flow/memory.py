@@ -29,20 +29,16 @@ class Memory:
     def __init__(self, engine_url: str, tag: str, kept: bool) -> None:
         self._kept = kept
         self._file = _file("build", engine_url, tag)
-        self._last = self._load() if kept else None
-
-    @property
-    def last(self) -> t.Optional[Past]:
-        return self._last
+        self.last = self._load() if kept else None
 
     def hashes(self, folder: t.Optional[str]) -> t.Optional[str]:
         """The file for the digests of a folder's files."""
         return _file("files", os.path.realpath(folder)) if self._kept and folder else None
 
     def remember(self, digest: str, image_id: str, tree: Tree) -> None:
-        past = Past(Last(digest, image_id), entries(tree))
-        if self._kept and past != self._last:
-            store(self._file, {"digest": digest, "image_id": image_id, "entries": past.entries})
+        # The same digest is of the same entries.
+        if self._kept and not (self.last and self.last.built == Last(digest, image_id)):
+            store(self._file, {"digest": digest, "image_id": image_id, "entries": entries(tree)})
 
     def _load(self) -> t.Optional[Past]:
         try:
