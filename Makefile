@@ -4,7 +4,7 @@
 # The longest first: three run side by side, for they wait for engines more than they compute.
 RINGS = contract integration unit sanity lint
 
-.PHONY: bench demo test lint venv $(RINGS)
+.PHONY: bench demo molecule test lint venv $(RINGS)
 
 demo: .venv/demo
 	.venv/bin/python demo/demo.py
@@ -16,6 +16,10 @@ test: .venv/tests
 
 $(RINGS): .venv/tests
 	.venv/bin/nox --session $@
+
+# All scenarios, or some: make molecule SCENARIO="default airgap".
+molecule: .venv/tests
+	.venv/bin/nox --session $@ -- $(SCENARIO)
 
 bench: .venv/tests
 	.venv/bin/python bench/bench.py

@@ -32,6 +32,9 @@ sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *packages]))
 
 sys.path.insert(0, str(ROOT / "dev"))
 import debs  # noqa: E402
+import engines  # noqa: E402
+import fleet  # noqa: E402
+import fleet_scenarios  # noqa: E402
 import peers  # noqa: E402
 import pythons  # noqa: E402
 
@@ -101,6 +104,34 @@ def integration(session: nox.Session) -> None:
     _real(session, ["busybox-static", "docker.io", "podman", "crun", "docker-registry", "skopeo", "openssh-server"])
 
 
+@nox.session
+def molecule(session: nox.Session) -> None:
+    """Molecule's scenarios on fleets of whole hosts, with the built and installed collection; all, or those that are named.
+
+    Each runs on Debian 12, and `default` on Debian 13 too.
+    """
+    _root(session)
+    wanted = session.posargs or fleet_scenarios.names()
+    cases = []
+    with _collection() as collection, TemporaryDirectory() as folder:
+        environ = {"ANSIBLE_HOME": f"{folder}/ansible", "ANSIBLE_COLLECTIONS_PATH": folder}
+        session.run("ansible-galaxy", "collection", "build", "--output-path", folder, str(collection), env=environ, silent=True)
+        built = str(next(Path(folder).glob("stowage-oci-*.tar.gz")))
+        session.run("ansible-galaxy", "collection", "install", "--offline", "--collections-path", folder, built, env=environ, silent=True)
+        for suite, names in (("bookworm", wanted), ("trixie", [name for name in wanted if name == "default"])):
+            if names:
+                try:
+                    with fleet.start("molecule", suite, Path(folder)) as found:
+                        cases += fleet_scenarios.test(names, found, suite)
+                except (debs.Unavailable, engines.StartError) as error:
+                    session.error(f"could not run the ring molecule: {error}")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "molecule.xml").write_text(fleet_scenarios.junit(cases))
+    failed = [f"{case.scenario}: {case.step}" for case in cases if case.failure is not None]
+    if failed:
+        session.error(f"failed: {'; '.join(failed)}")
+
+
 @contextmanager
 def _collection() -> Iterator[Path]:
     """The collection in its place below ansible_collections, outside the work tree: a copy of what git tracks, or would."""
@@ -116,10 +147,14 @@ def _collection() -> Iterator[Path]:
 
 def _real(session: nox.Session, packages: list[str]) -> None:
     """Run the ring of the session's name: it needs these Debian packages, and root to run engines as a host does."""
-    if os.geteuid():
-        session.error(f"could not run the ring {session.name}: it needs root")
+    _root(session)
     _ensure(session, packages)
     session.run("python", "-m", "pytest", f"tests/{session.name}", f"--junitxml={RESULTS}/{session.name}.xml", *session.posargs)
+
+
+def _root(session: nox.Session) -> None:
+    if os.geteuid():
+        session.error(f"could not run the ring {session.name}: it needs root")
 
 
 def _ensure(session: nox.Session, packages: list[str]) -> None:

@@ -58,8 +58,8 @@ def ensure(packages: Iterable[str]) -> None:
             raise Unavailable(f"missing: {' '.join(lacking)}. As root on Debian or Ubuntu: apt-get install {' '.join(lacking)}")
         environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
         with no_services():
-            _run(["apt-get", "update", "-qq"], env=environ)
-            _run(["apt-get", "install", "-qq", "--no-install-recommends", *lacking], env=environ)
+            run(["apt-get", "update", "-qq"], env=environ)
+            run(["apt-get", "install", "-qq", "--no-install-recommends", *lacking], env=environ)
 
 
 def missing(packages: Iterable[str]) -> list[str]:
@@ -148,19 +148,32 @@ class Suite:
         """Download the packages and unpack their files into `tree`; none of their scripts runs."""
         self._apt("apt-get", "download", "-qq", *packages)
         for deb in (self._folder / "debs").iterdir():
-            _run(["dpkg-deb", "-x", deb, tree])
+            run(["dpkg-deb", "-x", deb, tree])
+
+    def required(self) -> list[str]:
+        """The packages without which the suite is no system."""
+        paragraphs = self._apt("apt-cache", "dumpavail").split("\n\n")
+        found = [dict(re.findall(r"^(Package|Priority|Essential): (.*)$", text, re.M)) for text in paragraphs]
+        return sorted({one["Package"] for one in found if one.get("Priority") == "required" or one.get("Essential") == "yes"})
+
+    def closure(self, packages: Iterable[str], folder: Path) -> None:
+        """Download the packages and all that they depend on into `folder`, which is made."""
+        self._apt("apt-get", "install", "-qq", "--download-only", "--no-install-recommends", *packages)
+        (self._folder / "cache/archives").rename(folder)
+        for name in ("lock", "partial"):
+            run(["rm", "-r", folder / name])
 
     def _apt(self, command: str, *args: str) -> str:
         environ = {**os.environ, "APT_CONFIG": str(self._folder / "apt.conf"), "LC_ALL": "C"}
-        return _run([command, *args], cwd=self._folder / "debs", env=environ)
+        return run([command, *args], cwd=self._folder / "debs", env=environ)
 
 
 def mirror() -> str:
     """The Debian mirror that this machine's own apt uses: the one that serves its releases, thus all suites."""
     for refresh in (False, os.geteuid() == 0):
         if refresh:
-            _run(["apt-get", "update", "-qq"])
-        for line in _run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(SUITE) $(ORIGIN)"]).splitlines():
+            run(["apt-get", "update", "-qq"])
+        for line in run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(SUITE) $(ORIGIN)"]).splitlines():
             uri, suite, *origin = line.split()
             if origin == ["Debian"] and not suite.endswith("-security"):
                 return uri
@@ -174,7 +187,7 @@ def _installed(package: str) -> bool:
     return bool(shutil.which("dpkg-query")) and subprocess.run(query, capture_output=True, text=True, check=False).stdout == "installed"
 
 
-def _run(command: list, **options) -> str:
+def run(command: list, **options) -> str:
     """Run a command and return what it prints; Unavailable with its own words if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     if done.returncode:

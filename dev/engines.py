@@ -53,6 +53,9 @@ exec 3<&0
 wait $server
 """
 
+NETWORK = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "network")
+"""What runs a command in a network of its own, which has a loopback alone."""
+
 # Podman under its two addresses; one service listens on one. crun takes no hybrid control groups, and an ordinary user may make none: show it none.
 PODMAN = """
 mount -nt tmpfs tmpfs /sys/fs/cgroup || exit 1
@@ -301,10 +304,13 @@ class Registry:
 
 
 @contextmanager
-def start(kind: str, root: Path, *, tcp_port: int | None = None, tls: TLS | None = None) -> Iterator[Engine]:
+def start(
+    kind: str, root: Path, *, tcp_port: int | None = None, tls: TLS | None = None, networks: bool = False
+) -> Iterator[Engine]:
     """Run an engine of this kind below the folder `root`, which is made, and removed at the end with all that is in it.
 
     `tcp_port`: listen on this port of 127.0.0.1 too (0: a free one), with `tls` (Docker only) for clients that its ca signed.
+    `networks` (Docker only): containers may have networks with each other; the engine is in one of its own, from which nothing is reached.
     Raises debs.Unavailable if the engine cannot be had here, StartError if it does not come up.
     """
     recipe = RECIPES[kind]
@@ -312,7 +318,7 @@ def start(kind: str, root: Path, *, tcp_port: int | None = None, tls: TLS | None
     with _folder(root) as root:
         tcp = None if tcp_port is None else f"127.0.0.1:{tcp_port or free_port()}"
         prepare = _podman if recipe.family == "podman" else _docker
-        command, environ = prepare(root, recipe, tcp, tls)
+        command, environ = prepare(root, recipe, tcp, tls, networks)
         engine = Engine(kind, recipe.family, root, Process(kind, root, command, environ, lambda: _pings(root, tcp)), tcp and f"tcp://{tcp}")
         try:
             engine.start()
@@ -391,7 +397,7 @@ def bcrypt(password: str) -> str:
     return crypt(password.encode(), f"$2y$05${salt}".encode()).decode()
 
 
-def _docker(root: Path, recipe: Recipe, tcp: str | None, tls: TLS | None) -> tuple[list[str], dict[str, str]]:
+def _docker(root: Path, recipe: Recipe, tcp: str | None, tls: TLS | None, networks: bool) -> tuple[list[str], dict[str, str]]:
     config: dict[str, Any] = {
         "hosts": [f"unix://{root}/engine.sock", *([f"tcp://{tcp}"] if tcp else [])],
         "data-root": str(root / "data"),
@@ -399,9 +405,9 @@ def _docker(root: Path, recipe: Recipe, tcp: str | None, tls: TLS | None) -> tup
         "pidfile": "/run/docker.pid",
         "storage-driver": "overlayfs" if recipe.containerd else "overlay2",
         "bridge": "none",
-        "iptables": False,
+        "iptables": networks,
         "ip6tables": False,
-        "ip-forward": False,
+        "ip-forward": networks,
         "insecure-registries": ["127.0.0.0/8"],
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
         "cgroup-parent": f"/{_cgroup(root)}",
@@ -422,7 +428,8 @@ def _docker(root: Path, recipe: Recipe, tcp: str | None, tls: TLS | None) -> tup
         dockerd = _program("dockerd")
         config["deprecated-key-path"] = str(root / "key.json")
     (root / "daemon.json").write_text(json.dumps(config, indent=2))
-    return [dockerd, "--config-file", str(root / "daemon.json")], environ
+    command = [dockerd, "--config-file", str(root / "daemon.json")]
+    return [*NETWORK, *command] if networks else command, environ
 
 
 def programs(engine: Engine) -> dict[str, str]:
@@ -445,9 +452,9 @@ def programs(engine: Engine) -> dict[str, str]:
     return environ
 
 
-def _podman(root: Path, recipe: Recipe, tcp: str | None, tls: TLS | None) -> tuple[list[str], dict[str, str]]:
-    if tls:
-        raise ValueError(f"podman {recipe.version} has no TLS of its own")
+def _podman(root: Path, recipe: Recipe, tcp: str | None, tls: TLS | None, networks: bool) -> tuple[list[str], dict[str, str]]:
+    if tls or networks:
+        raise ValueError(f"podman {recipe.version} has no TLS and no networks here")
     files = {
         "storage.conf": f'[storage]\ndriver = "overlay"\ngraphroot = "{root}/storage"\nrunroot = "/run/containers/storage"\n',
         "containers.conf": f'[engine]\nruntime = "crun"\nevents_logger = "file"\n[engine.runtimes]\ncrun = ["{root}/crun"]\n'

@@ -20,7 +20,9 @@ import debs  # noqa: E402
 ANSIBLE = 12
 """The major version of the package: the one that goes with our ansible-core."""
 
-COLLECTIONS = ("community.docker", "community.library_inventory_filtering_v1", "containers.podman")
+COLLECTIONS = (
+    "ansible.posix", "community.crypto", "community.docker", "community.general", "community.library_inventory_filtering_v1", "containers.podman",
+)
 
 
 def collections() -> Path:

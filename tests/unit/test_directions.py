@@ -24,12 +24,16 @@ CONTROLLER = ("action", "lookup", "filter", "plugin_utils")
 MAY = {
     "_errors": set(), "_options": {"_errors"}, "doc_fragments": set(), "_oci": {"_errors"}, "_plan": {"_oci", "_errors"},
     "_engine": {"_oci", "_errors"}, "_registry": {"_oci", "_errors"}, "_module": {"_errors", "_options"}, "_flow": UTILS - {"_options"},
-    "modules": UTILS, "plugin_utils": UTILS, **dict.fromkeys(("action", "lookup", "filter"), UTILS | {"plugin_utils"}),
+    "modules": UTILS, "plugin_utils": UTILS, **dict.fromkeys(("action", "lookup"), UTILS | {"plugin_utils"}),
+    "_server": {"_errors"}, "filter": UTILS | {"plugin_utils", "_server"},
 }
 ALONE = {"modules", "action", "lookup", "filter", "doc_fragments"}
 # What is not in the standard library, and the rooms that may import it; what is in LATE they import when they use it.
-OUTSIDE = {"ansible": {"_module"} | set(CONTROLLER), "requests": {"_registry"}, "zstandard": {"_oci"}, "compression": {"_oci"}}
-LATE = {"requests", "zstandard", "compression"}
+OUTSIDE = {
+    "ansible": {"_module"} | set(CONTROLLER), "requests": {"_registry"}, "zstandard": {"_oci"}, "compression": {"_oci"},
+    **dict.fromkeys(("bcrypt", "cryptography", "yaml"), set(CONTROLLER)),
+}
+LATE = {"requests", "zstandard", "compression", "bcrypt", "cryptography", "yaml"}
 
 
 def name(path):
@@ -166,6 +170,38 @@ def test_every_module_documents_what_it_supports(path):
     assert supports["check_mode"] == "full"
     assert set(supports) == {"check_mode", "diff_mode", "idempotent"}
     assert "  - stowage.oci.attributes\n" in text
+
+
+ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+
+
+def loaded(path):
+    yaml = pytest.importorskip("yaml")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def specified(role):
+    """The options of all entry points of a role by name."""
+    specs = loaded(role / "meta/argument_specs.yml")["argument_specs"]
+    return {option: facts for spec in specs.values() for option, facts in spec["options"].items()}
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_the_defaults_of_a_role_are_those_that_are_documented(role):
+    documented = {option: facts["default"] for option, facts in specified(role).items() if "default" in facts}
+    assert loaded(role / "defaults/main.yml") == documented
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_variable_of_a_role_is_documented_or_internal(role):
+    """Internal ones have two underscores after the name of the role; what the role gives back stands in a description as C(name)."""
+    told = set(re.findall(r"C\((\w+)\)", (role / "meta/argument_specs.yml").read_text(encoding="utf-8")))
+    known = set(specified(role)) | told
+    files = [path for part in ("tasks", "templates", "vars", "handlers") for path in (role / part).rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        used = set(re.findall(r"(?<![\w.])%s_(?!_)\w+" % role.name, path.read_text(encoding="utf-8")))
+        assert used <= known, "%s: %s" % (path.relative_to(ROOT), sorted(used - known))
 
 
 SOURCES = [
