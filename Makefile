@@ -2,24 +2,20 @@
 # Copyright: stowage.oci contributors
 
 # The longest first: three run side by side, for they wait for engines more than they compute.
-RINGS = contract integration unit sanity lint
+RINGS = contract integration molecule unit sanity lint
 
-.PHONY: bench demo molecule test lint venv $(RINGS)
+.PHONY: bench demo matrix test venv $(RINGS)
 
 demo: .venv/demo
 	.venv/bin/python demo/demo.py
 
 test: .venv/tests
 	@rm -rf .cache/results
-	@$(MAKE) --keep-going --jobs=3 --output-sync=target --no-print-directory $(RINGS); \
+	@$(MAKE) --keep-going --jobs=3 --output-sync=target --no-print-directory SCENARIO="default airgap" $(RINGS); \
 	    .venv/bin/python dev/report.py $$? $(RINGS)
 
-$(RINGS): .venv/tests
-	.venv/bin/nox --session $@
-
-# All scenarios, or some: make molecule SCENARIO="default airgap".
-molecule: .venv/tests
-	.venv/bin/nox --session $@ -- $(SCENARIO)
+$(RINGS) matrix: .venv/tests
+	.venv/bin/nox --session $@ $(if $(and $(SCENARIO),$(filter molecule,$@)),-- $(SCENARIO))
 
 bench: .venv/tests
 	.venv/bin/python bench/bench.py

@@ -319,7 +319,7 @@ def start(
         tcp = None if tcp_port is None else f"127.0.0.1:{tcp_port or free_port()}"
         prepare = _podman if recipe.family == "podman" else _docker
         command, environ = prepare(root, recipe, tcp, tls, networks)
-        engine = Engine(kind, recipe.family, root, Process(kind, root, command, environ, lambda: _pings(root, tcp)), tcp and f"tcp://{tcp}")
+        engine = Engine(kind, recipe.family, root, Process(kind, root, command, environ, lambda: pings(root, tcp)), tcp and f"tcp://{tcp}")
         try:
             engine.start()
             yield engine
@@ -532,7 +532,8 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _pings(root: Path, tcp: str | None) -> bool:
+def pings(root: Path, tcp: str | None = None) -> bool:
+    """Whether the engine in this folder answers, on both of its addresses if it has two."""
     connection = _UnixConnection(root / "engine.sock", timeout=5)
     try:
         if tcp:

@@ -42,9 +42,7 @@ def start(name: str, suite: str, collections: Path | None = None) -> Iterator[di
     `collections`: the path with the collection under test; by default it is this work tree as it is at any time.
     """
     archive = fleet_image.archive(suite)
-    folder = root(name)
-    drop_stale(folder)
-    with engines.start("docker", folder, networks=True) as engine:
+    with _alone(name) as folder, engines.start("docker", folder, networks=True) as engine:
         options = [("fromSrc", "-"), *zip(("repo", "tag"), fleet_image.name(suite).rsplit(":", 1)), *(("changes", line) for line in fleet_image.CHANGES)]
         with open(archive, "rb") as file:
             engine.call("POST", f"/images/create?{urlencode(options)}", file, {"Content-Type": "application/x-tar"})
@@ -66,13 +64,17 @@ def _linked(folder: Path) -> Path:
     return folder / "collections"
 
 
-def drop_stale(folder: Path) -> None:
-    """Remove what a fleet left whose starter was killed: its engine ended with it, its folder stayed."""
-    if folder.exists():
-        if engines._pings(folder, None):
-            raise engines.StartError(f"a fleet of this name is up: {folder}")
-        engines.drop_cgroups(folder)
-        shutil.rmtree(folder)
+@contextmanager
+def _alone(name: str) -> Iterator[Path]:
+    """The folder for the only fleet of this name, not there yet; one that is just ending is waited for."""
+    folder = root(name)
+    if engines.pings(folder):
+        raise engines.StartError(f"a fleet of this name is up: {folder}")
+    with debs.lock(f"fleet-{name}"):
+        if folder.exists():  # its starter was killed: the engine ended with it, the folder stayed
+            engines.drop_cgroups(folder)
+            shutil.rmtree(folder)
+        yield folder
 
 
 def main() -> int:

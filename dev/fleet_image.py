@@ -76,7 +76,7 @@ def archive(suite: str) -> Path:
     """The tar of the image's root file system, made if the cache lacks it; Unavailable says why it cannot be made."""
     debs.ensure(["debootstrap", "dpkg-dev"])
     target = debs.CACHE / "fleet" / f"{suite}-{key()}.tar"
-    with debs.lock(f"fleet-{suite}"):
+    with debs.lock(f"fleet-image-{suite}"):
         if not target.exists():
             target.parent.mkdir(exist_ok=True)
             with TemporaryDirectory(dir=debs.CACHE) as folder:

@@ -60,8 +60,8 @@ _value:
   contains:
     fault:
       description:
-        - V(absent) and V(pem), there is no certificate in the text; V(ended), V(early) and V(days), it is not valid long enough; V(names), V(purpose) and
-          V(authority), it is another's.
+        - V(absent) and V(pem), there is no certificate in the text; V(ended), V(early) and V(days), it is not valid long enough; V(names), V(purpose)
+          and V(authority), it is another's.
         - V(key_absent), V(key_pem) and V(key_passphrase), the key cannot be read; V(key), it belongs to another certificate.
       type: str
       sample: ended
@@ -206,7 +206,7 @@ def _of_key(found: t.Sequence[Certificate], text: str, passphrase: t.Optional[st
     try:
         key = load_pem_private_key(text.encode(), passphrase.encode() if passphrase else None)
     except (TypeError, ValueError, UnsupportedAlgorithm):
-        encrypted = re.search(r"ENCRYPTED", text)
+        encrypted = "ENCRYPTED" in text
         if encrypted and passphrase:
             yield "key_passphrase", "has a key with another passphrase"
         elif encrypted:

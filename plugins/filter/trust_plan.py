@@ -47,7 +47,7 @@ _value:
       C(gone) and C(emptied), files and folders to remove; C(docker) and C(restart), what engines must take up; C(state), what to remember.
   type: dict
   sample:
-    docker: {insecure: [], mirrors: ['https://registry.example.com:5000'], reload: true}
+    docker: {known: ['https://registry.example.com:5000'], reload: true, told: "{...}\n", unknown: []}
     emptied: []
     files: [{content: "{\n  \"registry-mirrors\": [...]\n}\n", mode: '0644', path: /etc/docker/daemon.json}]
     folders: [{gid: 0, mode: '0755', path: /etc/docker, uid: 0}]

@@ -64,7 +64,9 @@ class Service(Unit):
         who = pwd.getpwnam(USER)
         with open(self._log, "wb") as log:
             command = ["docker-registry", "serve", self._next]
-            self._process = subprocess.Popen(command, user=who.pw_uid, group=who.pw_gid, extra_groups=[], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                command, user=who.pw_uid, group=who.pw_gid, extra_groups=[], stdout=log, stderr=log, env={"PATH": os.defpath}
+            )
 
     def _stop(self) -> None:
         if self._process:

@@ -8,13 +8,15 @@ import fcntl
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from datetime import datetime, timedelta, timezone
 from typing import Iterator
 
 import pytest
 from ansible_collections.stowage.oci.tests.contract import kept
-from ansible_collections.stowage.oci.tests.unit import images
+from ansible_collections.stowage.oci.tests.unit import images, keeping
 import api  # of the program, after kept
 from variants import tcp
 
@@ -209,6 +211,22 @@ def test_a_collection_that_is_ended_leaves_a_server_that_takes_pushes(littered: 
     assert "collect was interrupted" in message
     assert answers == [(False, True)], "it takes no pushes meanwhile, and serves"
     assert littered.writable() and os.listdir(littered.folder / "run") == ["keeper.lock"]
+
+
+def test_no_server_outlives_a_run_that_is_killed(littered: kept.Host) -> None:
+    marker = littered.folder / "marker"
+    script = littered.folder / "program"
+    script.write_text(f'echo $$ >>{marker}\ncase "$1" in garbage-collect) exec sleep 600;; esac\nexec docker-registry "$@"\n')
+    littered.settings["program"] = ["/bin/sh", str(script)]
+    littered.configure()
+    process = subprocess.Popen([sys.executable, keeping.FOLDER, "--settings", littered.settings_path, "collect", "--dry-run"])
+    kept.wait_for(lambda: marker.exists() and len(marker.read_text().split()) == 2)
+    pids = marker.read_text().split()
+    assert all(os.path.exists(f"/proc/{pid}") for pid in pids)
+    process.kill()
+    process.wait()
+    kept.wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+    assert littered.writable()
 
 
 def test_a_server_that_does_not_come_up_read_only_comes_back(littered: kept.Host) -> None:

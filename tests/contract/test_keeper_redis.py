@@ -66,6 +66,12 @@ def test_what_redis_remembers_of_what_went_is_forgotten_and_nothing_else(tmp_pat
         assert {key.partition(b"::")[0] for key in client.ask("KEYS", "*")} == {b"mine", b"blobs:mine", b"blobs", b"repository"}
         remembered = client.ask("DBSIZE")
         assert host.done("collect", "--dry-run")["blobs"] == 3 and client.ask("DBSIZE") == remembered
+        # Another server of the same storage remembers something while blobs go.
+        script = host.folder / "program"
+        late = f"redis-cli -p {address.rpartition(':')[2]} -a hush -n 2 set blobs::late 1"
+        script.write_text(f'case "$*" in "garbage-collect /"*) {late} >&2;; esac\nexec docker-registry "$@"\n')
+        host.settings["program"] = ["/bin/sh", str(script)]
+        host.configure()
         assert host.done("collect")["blobs"] == 3
         assert sorted(client.ask("KEYS", "*")) == [b"blobs:mine", b"mine"]
         host.push("app:old", OLD)

@@ -69,6 +69,7 @@ def test_a_good_configuration_is_proved_and_leaves_nothing(host: kept.Host, secu
 
 def test_what_a_trial_says_of_the_usual_troubles(host: kept.Host) -> None:
     filesystem = host.config["storage"]
+    s3 = {"region": "eu-west-1", "bucket": "b"}
     cases: list[tuple[dict[str, Any], list[str]]] = [
         ({"storage": {"azure": {"accountname": "a"}}}, ["has no storage driver azure", "registry_storage", "StorageDriver not registered"]),
         ({"storage": {**filesystem, "cache": {"blobdescriptor": "redis"}}}, ["set registry_redis", "panic: redis configuration required"]),
@@ -79,7 +80,7 @@ def test_what_a_trial_says_of_the_usual_troubles(host: kept.Host) -> None:
         ({"storage": {"s3": {"region": "eu-west-1"}}}, ["registry_storage_options lacks `bucket`"]),
         ({"storage": {"s3": {"region": "eu", "bucket": "b"}}}, ["`region` in registry_storage_options is not valid: eu"]),
         (
-            {"storage": {"s3": {"region": "eu-west-1", "bucket": "b", "accesskey": "key", "secretkey": "key-hidden", "regionendpoint": "http://127.0.0.1:1"}}},
+            {"storage": {"s3": {**s3, "accesskey": "key", "secretkey": "key-hidden", "regionendpoint": "http://127.0.0.1:1"}}},
             ["The object store does not answer (connect: connection refused)", "registry_storage_options"],
         ),
         ({"proxy": {"remoteurl": "http://127.0.0.1:1", "password": "hush"}}, ["behind registry_proxy_url does not answer", "panic: Get"]),
@@ -100,6 +101,17 @@ def test_what_a_trial_says_of_the_usual_troubles(host: kept.Host) -> None:
     assert host.refused("trial", "--config", str(trial(host, storage={"s3": {}, "filesystem": {}}))) == (
         "The configuration must name one storage driver; it names filesystem, s3."
     )
+
+
+def test_another_program_that_answers_is_not_the_server(host: kept.Host) -> None:
+    host.start()
+    with kept.host() as other:
+        other.config["http"]["addr"] = host.address
+        other.configure()
+        assert f"another program answers at {host.address}. The unit is inactive." in other.refused("ready", "--seconds", "0")
+        other.service.start()
+        kept.wait_for(lambda: other.service.state() == "failed")
+        assert f"Another program listens on {host.address}: choose another registry_port" in other.refused("ready")
 
 
 def test_a_drained_server_is_not_ready(host: kept.Host) -> None:

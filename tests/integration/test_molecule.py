@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: stowage.oci contributors
-"""The molecule scenario, copied into a project of its own as a reader would do it, without any network; and what docs/molecule.md quotes of it."""
+"""The molecule scenario `images`, copied into a project of its own as a reader would do it, without any network; and what docs/molecule.md quotes.
+
+The scenarios on a fleet of hosts are a ring of their own.
+"""
 
 from __future__ import annotations
 
@@ -116,8 +119,10 @@ def test_an_engine_may_be_podman(molecule, podman):
     assert not podman.json("GET", "/containers/json?all=1")
 
 
-def test_the_guide_quotes_the_scenario():
-    files = [path.read_text() for path in [*SCENARIO.rglob("*.yml"), SCENARIO / "platforms/Dockerfile"]]
+def test_the_guide_quotes_the_scenarios():
+    folders = [SCENARIO, ROOT / "molecule/role"]
+    paths = [ROOT / "molecule/config.yml", SCENARIO / "platforms/Dockerfile", *(path for folder in folders for path in folder.rglob("*.yml"))]
+    files = [path.read_text() for path in paths]
     quoted = re.findall(r"^```(?:yaml|dockerfile)\n(.*?)^```$", (ROOT / "docs/molecule.md").read_text(), re.M | re.S)
-    assert len(quoted) == 6
+    assert len(quoted) == 13
     assert [block for block in quoted if not any(block in text for text in files)] == []

@@ -94,21 +94,24 @@ def test_scenarios_are_whole():
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_of_a_fleet(how, tmp_path):
-    name = f"test-{tmp_path.name}"
+def test_nothing_is_left_of_a_fleet(how):
+    command = [sys.executable, ROOT / "dev/fleet.py", "--name", "test", "run"]
     script = (
-        'docker network create --internal --subnet 198.51.100.0/25 fleet >&2 && docker run --detach --network fleet --cap-add ALL --cap-drop SYS_RESOURCE '
-        '--entrypoint /bin/busybox "$FLEET_IMAGE" sleep 1000 >&2 && echo up && exec sleep 1000'
+        "docker network create --internal --subnet 198.51.100.0/25 fleet >&2 && "
+        'docker run --detach --network fleet --cap-add ALL --cap-drop SYS_RESOURCE --entrypoint /bin/busybox "$FLEET_IMAGE" sleep 1000 >&2 && '
+        "echo up && exec cat"
     )
-    command = [sys.executable, ROOT / "dev/fleet.py", "--name", name, "run", "sh", "-c", script]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*command, "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "up\n"
-        group = f"stowage-{fleet.root(name).stat().st_ino}"
+        group = f"stowage-{fleet.root('test').stat().st_ino}"
         process.send_signal(how)
-        process.stdout.read()
-    assert process.returncode == (-how if how == signal.SIGKILL else 130)
+        process.communicate()
     if how == signal.SIGKILL:
-        fleet.drop_stale(fleet.root(name))
-    assert not fleet.root(name).exists()
+        assert process.returncode == -how
+        assert fleet.root("test").exists()
+        subprocess.run([*command, "true"], check=True)  # the next of this name clears up
+    else:
+        assert process.returncode == 130
+    assert not fleet.root("test").exists()
     assert not list(Path("/sys/fs/cgroup").glob(f"*/{group}"))
-    assert name not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(fleet.root("test")) not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout

@@ -208,16 +208,16 @@ def test_images_of_others_come_from_an_insecure_mirror(machine, trust):
     assert machine.snapshot() == before and machine.enter("cat", "/run/docker.pid").stdout == pid
 
 
-def test_a_registry_asks_for_certificates(machine, trust):
-    name = f"{MUTUAL}/app:1"
+def test_a_registry_and_mirror_that_asks_for_certificates(machine, trust):
+    names = [f"{MUTUAL}/app:1", "docker.io/library/app:1"]
     client = machine.authority.issue("client")
-    trusting = {"registry": MUTUAL, "ca": str(machine.authority.cert), "engines": ALL}
+    trusting = {"registry": MUTUAL, "ca": str(machine.authority.cert), "engines": ALL, "mirror_of": ["docker.io"]}
     assert changed(trust(**trusting))
-    assert None not in [machine.pull(engine, name) for engine in ALL]
+    assert None not in [machine.pull(engine, name) for engine in ALL for name in names]
 
     run = trust("--diff", **trusting, client_certificate=str(client.cert), client_key=str(client.key))
     assert changed(run) and client.key.read_text().splitlines()[1] not in run.screen
-    assert [machine.pull(engine, name) for engine in ALL] == [None] * 3
+    assert [machine.pull(engine, name) for engine in ALL for name in names] == [None] * 6
     keys = [path for path in machine.snapshot() if path.endswith("/stowage.key")]
     assert len(keys) == 3 and all((machine.root / key).stat().st_mode & 0o777 == 0o600 for key in keys)
 

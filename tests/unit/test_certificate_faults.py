@@ -25,9 +25,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 judged = _filter.FilterModule().filters()["certificate_faults"]
 
 NAMES = [x509.DNSName("registry.example"), x509.DNSName("*.site.example"), x509.IPAddress(ipaddress.ip_address("2001:db8::1"))]
-SIGNS = dict.fromkeys(
-    ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign", "encipher_only", "decipher_only"], False
-)
+USAGES = "digital_signature content_commitment key_encipherment data_encipherment key_agreement crl_sign encipher_only decipher_only"
+USAGE = dict.fromkeys(USAGES.split(), False)
 
 
 def make(names=(), key=None, issuer=None, begin=-1, end=100, extensions=(), subject="registry.example"):
@@ -35,9 +34,8 @@ def make(names=(), key=None, issuer=None, begin=-1, end=100, extensions=(), subj
     key = key or ec.generate_private_key(ec.SECP256R1())
     now = datetime.now(timezone.utc)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
-    builder = x509.CertificateBuilder(
-        issuer[0].subject if issuer else name, name, key.public_key(), x509.random_serial_number(), now + timedelta(days=begin), now + timedelta(days=end)
-    )
+    begin, end = now + timedelta(days=begin), now + timedelta(days=end)
+    builder = x509.CertificateBuilder(issuer[0].subject if issuer else name, name, key.public_key(), x509.random_serial_number(), begin, end)
     for extension in [*([x509.SubjectAlternativeName(names)] if names else []), *extensions]:
         builder = builder.add_extension(extension, critical=False)
     return builder.sign(issuer[1] if issuer else key, hashes.SHA256()), key
@@ -83,7 +81,11 @@ def test_text_without_a_certificate(text, found):
 
 @pytest.mark.parametrize(
     ("begin", "end", "days", "found", "text"),
-    [(-9, -2, 0, "ended", r"ended on 20\d\d-\d\d-\d\d"), (2, 9, 0, "early", "is not valid before 20.*"), (-1, 9.5, 10, "days", "ends in 9 days, on 20.*")],
+    [
+        (-9, -2, 0, "ended", r"ended on 20\d\d-\d\d-\d\d"),
+        (2, 9, 0, "early", "is not valid before 20.*"),
+        (-1, 9.5, 10, "days", "ends in 9 days, on 20.*"),
+    ],
 )
 def test_time(begin, end, days, found, text):
     (fault,) = judged(pem(make(begin=begin, end=end)), days=days)
@@ -113,8 +115,8 @@ def test_what_is_no_name_is_refused(name):
         ("authority", [x509.BasicConstraints(ca=True, path_length=None)], True),
         ("authority", [x509.BasicConstraints(ca=False, path_length=None)], False),
         ("authority", [], False),
-        ("authority", [x509.BasicConstraints(ca=True, path_length=None), x509.KeyUsage(key_cert_sign=True, **SIGNS)], True),
-        ("authority", [x509.BasicConstraints(ca=True, path_length=None), x509.KeyUsage(key_cert_sign=False, **SIGNS | {"crl_sign": True})], False),
+        ("authority", [x509.BasicConstraints(ca=True, path_length=None), x509.KeyUsage(key_cert_sign=True, **USAGE)], True),
+        ("authority", [x509.BasicConstraints(ca=True, path_length=None), x509.KeyUsage(key_cert_sign=False, **USAGE | {"crl_sign": True})], False),
     ],
 )
 def test_purpose(purpose, extensions, good):

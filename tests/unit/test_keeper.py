@@ -138,13 +138,15 @@ def test_what_the_program_prints():
     one, two = "sha256:" + "1" * 64, "sha256:" + "2" * 64
     printed = inventory.printed([
         "empty", "team/app", "team/app: marking manifest %s " % one, "team/app: marking blob %s" % two, "",
-        "2 blobs marked, 1 blobs and 0 manifests eligible for deletion", "blob eligible for deletion: %s" % two, "team/app: layer link eligible for deletion: %s" % one, "next: marking manifest %s " % two,
+        "2 blobs marked, 1 blobs and 0 manifests eligible for deletion", "blob eligible for deletion: %s" % two,
+        "team/app: layer link eligible for deletion: %s" % one, "next: marking manifest %s " % two,
     ])
     assert printed == ({"empty": [], "team/app": [one], "next": [two]}, {two})
 
 
 def test_parse():
-    raw = json.dumps({"config": {"digest": "c", "size": 1}, "layers": [{"digest": "l", "size": 2}], "subject": {"digest": "s"}, "annotations": None})
+    document = {"config": {"digest": "c", "size": 1}, "layers": [{"digest": "l", "size": 2}], "subject": {"digest": "s"}, "annotations": None}
+    raw = json.dumps(document)
     assert inventory.parse(raw.encode()) == Manifest(len(raw), (), "s", {"c": 1, "l": 2}, "c", None)
     raw = json.dumps({"manifests": [{"digest": "a", "size": 1}, {"digest": "b"}], "annotations": {"org.opencontainers.image.created": "x"}})
     assert inventory.parse(raw.encode()) == Manifest(len(raw), ("a", "b"), None, {"a": 1, "b": 0}, None, "x")
@@ -227,6 +229,8 @@ def test_secrets_are_not_shown():
     ('level=fatal msg="tls: private key does not match public key"', "do not belong together"),
     ("dial tcp: lookup s3.example on 192.0.2.1:53: no such host", "The object store does not answer (lookup s3.example on 192.0.2.1:53: no such"),
     ("dial tcp 192.0.2.1:443: i/o timeout", "The object store does not answer (i/o timeout)"),
+    ("listen tcp :5000: bind: address already in use", "Another program listens on :5000"),
+    ('level=fatal msg="listen tcp 192.0.2.1:80: bind: cannot assign requested address"', "192.0.2.1:80 cannot be listened on (cannot assign"),
     ("all is well", None),
 ])
 def test_known_troubles(log, words):

@@ -180,11 +180,24 @@ def test_daemon_json_keeps_its_manner(before, after):
 def test_docker_reloads_only_if_its_file_changes():
     machine = Host()
     assert not machine.plan(ca=CA)["docker"]["reload"]
-    plan = machine.plan(mirror_of=["docker.io"], insecure="plain_http")
-    assert plan["docker"] == {"reload": True, "mirrors": ["http://" + HOST], "insecure": [HOST]}
+    docker = machine.plan(mirror_of=["docker.io"], insecure="plain_http")["docker"]
     machine.run(mirror_of=["docker.io"], insecure="plain_http")
+    assert docker == {"reload": True, "told": machine.files[trust_wish.DAEMON], "known": ["http://" + HOST, HOST], "unknown": []}
     assert not machine.plan(mirror_of=["docker.io"], insecure="plain_http")["docker"]["reload"]
-    assert machine.plan(state="absent")["docker"]["reload"]
+    docker = machine.plan(state="absent")["docker"]
+    assert json.loads(docker.pop("told")) == {"registry-mirrors": [], "insecure-registries": []}
+    assert docker == {"reload": True, "known": [], "unknown": ["http://" + HOST, HOST]}
+
+
+def test_a_run_that_broke_off_is_made_good():
+    """The memory is written first: what it remembers may never have come."""
+    machine, broken = Host(), Host()
+    machine.run(**EVERYTHING)
+    broken.files[trust_wish.STATE] = broken.plan(**EVERYTHING)["state"]
+    assert broken.run(**EVERYTHING)
+    assert broken.files == machine.files
+    broken.run(state="absent")
+    assert not broken.files and broken.folders == set(FOLDERS)
 
 
 def test_modes_stay_and_a_link_is_written_through():

@@ -59,7 +59,7 @@ class _Work:
         self.folders: t.Dict[str, Table] = {}
         self.gone: t.List[str] = []
         self.made: t.List[str] = list(self.memory["made"])
-        self.docker: Table = {"reload": False, "mirrors": [], "insecure": []}
+        self.docker: Table = {"reload": False}
         self.restart = False
 
     def text(self, path: str) -> str:
@@ -129,8 +129,15 @@ class _Work:
                     "dockerd runs with %s, and does not start if %s says the same: nothing was changed; "
                     "move what that flag has into the file, then run again" % (flag, DAEMON)
                 )
-        changed = self.write(DAEMON, tj.written(merged.document, text) if merged.document or DAEMON not in self.made else "")
-        self.docker = {"reload": changed, "mirrors": wished.get(tj.MIRRORS, []), "insecure": wished.get(tj.INSECURE, [])}
+        final = tj.written(merged.document, text)
+        # A reload heeds the keys that are there alone: what shall be forgotten is an empty list first, and leaves the file later.
+        emptied = {key: [] for key in ours if key not in merged.document}
+        self.docker = {
+            "reload": self.write(DAEMON, final if merged.document or DAEMON not in self.made else ""),
+            "told": tj.written(dict(merged.document, **emptied), final) if emptied else final,
+            "known": [item for items in wished.values() for item in items],
+            "unknown": [item for key, items in ours.items() for item in items if item not in wished.get(key, [])],
+        }
 
     def podman(self) -> None:
         if "podman" in self.engines:

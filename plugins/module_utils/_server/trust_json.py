@@ -71,7 +71,7 @@ def merge(document: Document, path: str, wished: Items, ours: Items, keys: t.Seq
         if items or (key in document and key not in made):
             if items != current:
                 result[key] = items
-            if key not in document:
+            if key not in document and key not in made:
                 made.append(key)
         else:
             result.pop(key, None)

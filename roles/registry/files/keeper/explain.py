@@ -32,6 +32,8 @@ WORDS = [
     (r"filesystem: \w+ (\S+): permission denied", r"\1 cannot be written by the registry's user: give it the folder registry_storage_path."),
     (r"(?s)private key does not match public key", "registry_tls_certificate and registry_tls_key do not belong together."),
     (r"token auth root certificate bundle file \"?([^\":]+)", r"The bundle \1 of registry_token cannot be read."),
+    (r"listen \w+ (\S+): bind: address already in use", r"Another program listens on \1: choose another registry_port, or end that one."),
+    (r"listen \w+ (\S+): bind: (.*?)\"?$", r"\1 cannot be listened on (\2): mend registry_address or registry_port."),
     (r"open (\S+): no such file or directory", r"The configuration names \1, which is not there."),
     (r"open (\S+): permission denied", r"\1 cannot be read by the registry's user."),
     (r"configuration error: (.*)", r"The configuration is refused: \1. Mend registry_config_overrides."),
@@ -50,7 +52,7 @@ STORE = [
 def explain(log: str, config: Config) -> Optional[str]:
     """What to do about the trouble in a log, if it is a known one."""
     for pattern, words in (PROXY if config.get("proxy") else []) + WORDS + STORE:
-        found = re.search(pattern, log)
+        found = re.search(pattern, log, re.M)
         if found:
             return found.expand(words)
     return None

@@ -174,6 +174,6 @@ def garbage(program: Program, where: str, config: Config, like: str, dry_run: bo
     if process.returncode:
         with open(log, "rb") as file:
             text = file.read().decode(errors="replace")
-        if "repositories" in text and "Path not found" in text:
+        if re.search(r"Path not found: /docker/registry/v2/(repositories|blobs)$", text, re.M):
             return  # nothing was ever pushed
         raise Failure(explain.failed("garbage-collect ended with code %d." % process.returncode, text, config))

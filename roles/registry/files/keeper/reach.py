@@ -69,8 +69,8 @@ def decide(repository: Repository, going: Dict[str, str], untagged: bool) -> Ver
         more = {tags[tag] for tag, subject in follow.items() if subject in kept and tags[tag] in manifests} - kept
         if not more:
             break
-        kept = reach(manifests, roots.union(more))
         roots |= more
+        kept = reach(manifests, roots)
     gone = {tag: going.get(tag) or "it describes %s, which goes" % follow[tag] for tag in tags
             if (tag in going or tag in follow) and tags[tag] in manifests and tags[tag] not in kept}
     stay = {tag: _why_kept(repository, tag, gone, kept) for tag in going if tag in tags and tag not in gone}

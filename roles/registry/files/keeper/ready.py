@@ -28,11 +28,11 @@ def ready(settings: Settings, unit: Unit, seconds: float, config: Optional[Confi
     at = variants.address(config)
     start = time.monotonic()
     while True:
-        reason = lacking(config, at)
-        if reason is None:
+        reason, state = lacking(config, at), unit.state()
+        if reason is None and state == "active":
             return {"changed": False, "address": str(at), "seconds": round(time.monotonic() - start, 1)}
-        state = unit.state()
         if state == "failed" or time.monotonic() - start > seconds:
+            reason = reason or "another program answers at %s" % str(at)
             what = "%s is not ready after %d seconds: %s. The unit is %s." % (unit.name, time.monotonic() - start, reason, state)
             raise Failure(explain.failed(what, unit.log(), config))
         time.sleep(0.1)
@@ -41,8 +41,8 @@ def ready(settings: Settings, unit: Unit, seconds: float, config: Optional[Confi
 def lacking(config: Config, at: Address) -> Optional[str]:
     """What the server at this address lacks to be the registry of this configuration; None if nothing."""
     tls = (config.get("http") or {}).get("tls") or {}
-    connection = Connection(at, bool(tls), timeout=5)
     where = "%s://%s/v2/" % ("https" if tls else "http", at)
+    connection = Connection(at, bool(tls), timeout=5)
     try:
         connection.connect()
         if tls.get("certificate") and connection.certificate() != certificate(tls["certificate"]):
@@ -51,22 +51,20 @@ def lacking(config: Config, at: Address) -> Optional[str]:
             connection.request("GET", "/v2/")
             answer = connection.getresponse()
             body = answer.read(500).decode(errors="replace").strip()
-        except (OSError, http.client.HTTPException) as error:
-            if tls.get("clientcas") and (isinstance(error, (ssl.SSLError, ConnectionError)) or not str(error)):
+        except (ssl.SSLError, ConnectionError):
+            if tls.get("clientcas"):
                 return None  # it asks for a client's certificate, which is as far as one gets without
             raise
-        drained = [one["file"] for one in (config.get("health") or {}).get("file") or () if os.path.exists(one["file"])]
-        if answer.status == 503 and drained:
-            return "%s is drained while %s is there" % (where, drained[0])
-        if answer.status not in (200, 401):
-            return "%s answers %d %s" % (where, answer.status, body)
-        if answer.headers.get(API) != "registry/2.0":
-            return "%s answers, but is no registry" % where
-        return None
     except (OSError, http.client.HTTPException) as error:
         return "%s: %s" % (where, error or type(error).__name__)
     finally:
         connection.close()
+    drained = [one["file"] for one in (config.get("health") or {}).get("file") or () if os.path.exists(one["file"])]
+    if answer.status == 503 and drained:
+        return "%s is drained while %s is there" % (where, drained[0])
+    if answer.status not in (200, 401):
+        return "%s answers %d %s" % (where, answer.status, body)
+    return None if answer.headers.get(API) == "registry/2.0" else "%s answers, but is no registry" % where
 
 
 def certificate(path: str) -> bytes:
