@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 ROOT = Path(__file__).resolve().parents[1]
 STEP = re.compile(r"^(?:INFO|WARNING|ERROR) +\[(?P<scenario>\S+) > (?P<step>\S+)\] (?P<state>Executing|Executed: (?P<outcome>.*))$")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 LINES = 200
 """How many of the last lines of a step that failed are kept."""
@@ -43,6 +44,7 @@ class Recorder:
     _lines: list[str] = field(default_factory=list)
 
     def line(self, text: str, now: float) -> None:
+        text = COLOUR.sub("", text)
         found = STEP.match(text)
         if not found:
             self._lines.append(text)

@@ -28,7 +28,7 @@ INFO     [default > check] Executing
 """
 RED = """\
 fatal: [registry1]: FAILED! => {"msg": "why <not> \x1b"}
-ERROR    [default > check] Executed: Failed
+ERROR    [default > check] \x1b[31mExecuted: Failed\x1b[0m
 INFO     [default > destroy] Executing
 INFO     [default > destroy] Executed: Successful
 DETAILS

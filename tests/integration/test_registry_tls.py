@@ -210,14 +210,14 @@ def test_given_files(role, tmp_path):
         "keyless": (given(key="none.key"), "registry_tls_key, {}none.key, cannot be read on the controller: "),
         "rubbish": (given("rubbish"), "registry_tls_certificate, {}rubbish, is no PEM certificate. Give a text file with BEGIN CERTIFICATE in it."),
         "mute": (given(key="rubbish"), "registry_tls_certificate, {}good.pem, has a key that is no PEM key (registry_tls_key, {}rubbish). Give a"),
-        "locked": (given(key="locked.key"), "registry_tls_certificate, {}good.pem, has a key with a passphrase (registry_tls_key, {}locked.key). Take"),
+        "locked": (given(key="locked.key"), "registry_tls_certificate, {}good.pem, has a key with a passphrase (registry_tls_key, {}locked.key)"),
         "other": (given(key="other.key"), "registry_tls_certificate, {}good.pem, does not belong to the key (registry_tls_key, {}other.key). Give"),
         "ended": (given("ended.pem"), "registry_tls_certificate, {}ended.pem, ended on 20"),
         "early": (given("early.pem"), "registry_tls_certificate, {}early.pem, is not valid before 20"),
         "others": (given("others.pem"), f"registry_tls_certificate, {{}}others.pem, lacks the name {NAME}; it has other.example. Have one made for"),
         "client": (given("client.pem", "client.key"), "registry_tls_certificate, {}client.pem, is not for servers. Have one made for servers."),
         "port": (given(registry_name="a.example:5000"), "a.example:5000 is neither a name nor an address for a certificate: give it without port"),
-        "leaf": (given(registry_tls_client_authority=where + "good.pem"), "registry_tls_client_authority, {}good.pem, is not an authority's. Give the"),
+        "leaf": (given(registry_tls_client_authority=where + "good.pem"), "registry_tls_client_authority, {}good.pem, is not an authority's. Give"),
     }
     accepted = {
         "plain": given(),

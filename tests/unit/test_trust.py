@@ -316,15 +316,27 @@ def test_hosts_toml_says_how_the_registry_is_reached():
     folder = "/etc/containerd/certs.d/%s/" % HOST
     machine.run(ca=CA, client_certificate=CA, client_key="k", mirror_of=["quay.io"], engines=["containerd"])
     security = {"ca": folder + "stowage.crt", "client": [[folder + "stowage.cert", folder + "stowage.key"]]}
-    assert tomllib.loads(machine.files[folder + "hosts.toml"]) == {"server": "https://" + HOST, **security}
+    assert tomllib.loads(machine.files[folder + "hosts.toml"]) == {"server": "https://" + HOST, **security, "host": {"https://" + HOST: security}}
     quay = {"host": {"https://" + HOST: {"capabilities": ["pull", "resolve"], **security}}}
     assert tomllib.loads(machine.files["/etc/containerd/certs.d/quay.io/hosts.toml"]) == quay
     machine.run(insecure="plain_http", engines=["containerd"])
-    assert tomllib.loads(machine.files[folder + "hosts.toml"]) == {"server": "http://" + HOST}
+    assert tomllib.loads(machine.files[folder + "hosts.toml"]) == {"server": "http://" + HOST, "host": {"http://" + HOST: {}}}
     machine.run(insecure="unverified", engines=["containerd"])
-    assert tomllib.loads(machine.files[folder + "hosts.toml"]) == {"server": "https://" + HOST, "skip_verify": True}
+    assert tomllib.loads(machine.files[folder + "hosts.toml"]) == {
+        "server": "https://" + HOST, "skip_verify": True, "host": {"https://" + HOST: {"skip_verify": True}}}
     machine.run(engines=["containerd"])
     assert folder + "hosts.toml" not in machine.files
+
+
+def test_a_registry_that_has_a_mirror_is_trusted_too():
+    machine = Host(dump=V2 + PATH)
+    for name, mirrored in (("a.io", []), ("b.io", ["a.io"]), ("c.io", ["a.io"]), ("a.io", [])):
+        machine.run(registry=name, insecure="unverified", mirror_of=mirrored, engines=["containerd"])
+    written = tomllib.loads(machine.files["/etc/containerd/certs.d/a.io/hosts.toml"])
+    assert written["server"] == "https://a.io" and list(written["host"]) == ["https://c.io", "https://b.io", "https://a.io"]
+    for name in ("a.io", "c.io", "b.io"):
+        assert machine.run(registry=name, state="absent")
+    assert not machine.files and machine.folders == set(FOLDERS)
 
 
 def test_a_registry_that_the_systems_cas_know_needs_no_file():

@@ -170,17 +170,18 @@ class _Work:
         return result
 
     def containerd(self) -> None:
-        blocks: t.Dict[str, t.Tuple[str, str]] = {}
+        server, blocks = "", {}
         if "containerd" in self.engines:
             paths = certificates("containerd", self.host)
             facts = {"ca": self.wish["ca"] and paths["ca"], "cert": self.wish["client_certificate"] and paths["cert"], "key": paths["key"]}
-            blocks = {hosts_toml(one): (tt.mirror_block(self.host, self.wish["insecure"], facts), "tables") for one in self.wish["mirror_of"]}
-            server = tt.server_block(self.host, self.wish["insecure"], facts)
+            blocks = {hosts_toml(one): tt.mirror_block(self.host, self.wish["insecure"], facts) for one in self.wish["mirror_of"]}
+            server, table = tt.server_blocks(self.host, self.wish["insecure"], facts)
             if server:
-                blocks[hosts_toml(self.host)] = (server, "top")
+                blocks[hosts_toml(self.host)] = table
         for path in sorted({*blocks, *self.known.get("hosts", [])}):
-            body, where = blocks.get(path, ("", "top"))
-            self.write(path, tt.with_block(self.text(path), path, self.host, body, where, self.parse))
+            own = path == hosts_toml(self.host)
+            text = tt.with_block(self.text(path), path, self.host + " server", server if own else "", "top", self.parse)
+            self.write(path, tt.with_block(text, path, self.host, blocks.get(path, ""), "end" if own else "tables", self.parse))
         self.record["hosts"] = sorted(blocks)
         self.record["containerd"] = "containerd" in self.engines
         if self.record["containerd"] or self.known.get("containerd"):

@@ -83,10 +83,14 @@ def endpoint(host: str, insecure: str) -> str:
     return "%s://%s" % ("http" if insecure == "plain_http" else "https", host)
 
 
-def server_block(host: str, insecure: str, facts: Table) -> str:
-    """For the registry's own hosts.toml: how it is reached; empty if there is nothing to say. ``facts``: paths of ca, cert and key."""
+def server_blocks(host: str, insecure: str, facts: Table) -> t.Tuple[str, str]:
+    """For the registry's own hosts.toml: how it is reached, at the top, and the same as a table, without which containerd 1.6
+    reads none of the file; empty if there is nothing to say. ``facts``: paths of ca, cert and key."""
     lines = _security(insecure, facts)
-    return _lines([("server", endpoint(host, insecure))] + lines) if lines or insecure != "never" else ""
+    if not lines and insecure == "never":
+        return "", ""
+    url = endpoint(host, insecure)
+    return _lines([("server", url)] + lines), "[host.%s]\n%s" % (value_of(url), _lines(lines))
 
 
 def mirror_block(host: str, insecure: str, facts: Table) -> str:
