@@ -23,6 +23,7 @@ import nox
 ROOT = Path(__file__).resolve().parent
 CACHE = ROOT / ".cache"
 QUICK = ("3.8", "3.11", "3.13")
+REAL = ["busybox-static", "docker.io", "podman", "crun", "docker-registry", "skopeo"]
 RESULTS = CACHE / "results"
 GET_PIP = """
 import subprocess, sys
@@ -83,8 +84,9 @@ def unit(session: nox.Session) -> None:
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """The unit tests under every Python from 3.8 to 3.13 that this machine has."""
+    """The unit tests under every Python from 3.8 to 3.13 that this machine has, and the tests that are marked `wide`."""
     _units(session, pythons.VERSIONS)
+    _real(session, REAL, "-m", "wide", "tests/contract", "tests/integration")
 
 
 def _units(session: nox.Session, versions: Sequence[str]) -> None:
@@ -106,13 +108,13 @@ def _units(session: nox.Session, versions: Sequence[str]) -> None:
 @nox.session
 def contract(session: nox.Session) -> None:
     """The clients against real engines and a real registry."""
-    _real(session, ["busybox-static", "docker.io", "podman", "crun", "docker-registry", "skopeo"])
+    _real(session, REAL, "tests/contract")
 
 
 @nox.session
 def integration(session: nox.Session) -> None:
     """Playbooks with the built and installed collection on real engines."""
-    _real(session, ["busybox-static", "docker.io", "podman", "crun", "docker-registry", "skopeo", "openssh-server"])
+    _real(session, [*REAL, "openssh-server"], "tests/integration")
 
 
 @nox.session
@@ -156,11 +158,11 @@ def _collection() -> Iterator[Path]:
         yield collection
 
 
-def _real(session: nox.Session, packages: list[str]) -> None:
+def _real(session: nox.Session, packages: list[str], *arguments: str) -> None:
     """Run the ring of the session's name: it needs these Debian packages, and root to run engines as a host does."""
     _root(session)
     _ensure(session, packages)
-    session.run("python", "-m", "pytest", f"tests/{session.name}", f"--junitxml={RESULTS}/{session.name}.xml", *session.posargs)
+    session.run("python", "-m", "pytest", *arguments, f"--junitxml={RESULTS}/{session.name}.xml", *session.posargs)
 
 
 def _root(session: nox.Session) -> None:

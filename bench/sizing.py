@@ -21,6 +21,7 @@ MB = 10**6
 MBIT = MB // 8
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
+
 class Layer(NamedTuple):
     name: str
     size: int

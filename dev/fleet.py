@@ -16,7 +16,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator
 from urllib.parse import urlencode
@@ -71,10 +72,26 @@ def _alone(name: str) -> Iterator[Path]:
     if engines.pings(folder):
         raise engines.StartError(f"a fleet of this name is up: {folder}")
     with debs.lock(f"fleet-{name}"):
-        if folder.exists():  # its starter was killed: the engine ended with it, the folder stayed
+        if folder.exists():  # its starter was killed: the engine ends by itself, the folder stays
+            _await_end(folder)
             engines.drop_cgroups(folder)
             shutil.rmtree(folder)
         yield folder
+
+
+def _await_end(folder: Path) -> None:
+    end = time.monotonic() + engines.START_SECONDS
+    while any(f"{folder}/lib".encode() in words for words in _commands()):  # the first process of the engine's namespaces has it as an argument
+        if time.monotonic() > end:
+            raise engines.StartError(f"the engine in {folder} does not end")
+        time.sleep(0.1)
+
+
+def _commands() -> Iterator[list[bytes]]:
+    """The words of every command that runs on this machine."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # ended meanwhile
+            yield file.read_bytes().split(b"\0")
 
 
 def main() -> int:

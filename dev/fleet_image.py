@@ -9,9 +9,7 @@ install from that pool alone. The finished image is a tar in the cache, keyed by
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory

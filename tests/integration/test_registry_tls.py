@@ -139,6 +139,7 @@ def test_own_authorities(role, tmp_path):
     assert {name: files(tmp_path / name) for name in state} == state
 
 
+@pytest.mark.wide
 def test_made_anew_or_not_at_all(role, tmp_path):
     """A certificate is made when it must be, once; and an authority that cannot sign is never replaced."""
     ca, other = make(extensions=[SIGNS], subject="authority"), make(extensions=[SIGNS], subject="authority")
@@ -189,6 +190,7 @@ def test_made_anew_or_not_at_all(role, tmp_path):
         assert (again.code, changed(again), told(again)) == (0, set(), {"named": False, "torn": False}), again.screen
 
 
+@pytest.mark.wide
 def test_given_files(role, tmp_path):
     """Each thing that makes a given certificate useless has a message of its own, and nothing is written."""
     ca = make(extensions=[SIGNS], subject="authority")

@@ -98,7 +98,7 @@ def registry(root, host, **config):
     return f"docker-registry serve {file} &"
 
 
-@pytest.fixture(scope="module", params=["docker-20.10", "docker-28-containerd"])
+@pytest.fixture(scope="module", params=["docker-20.10", pytest.param("docker-28-containerd", marks=pytest.mark.wide)])
 def site(request, tmp_path_factory):
     debs.ensure(["iproute2", "skopeo", "docker-registry", "podman", "crun"])
     root = tmp_path_factory.mktemp("site")

@@ -31,7 +31,7 @@ ALONE = {"modules", "action", "lookup", "filter", "doc_fragments"}
 # What is not in the standard library, and the rooms that may import it; what is in LATE they import when they use it.
 OUTSIDE = {
     "ansible": {"_module"} | set(CONTROLLER), "requests": {"_registry"}, "zstandard": {"_oci"}, "compression": {"_oci"},
-    **dict.fromkeys(("bcrypt", "cryptography", "yaml"), set(CONTROLLER)),
+    **dict.fromkeys(("bcrypt", "cryptography", "tomllib", "yaml"), set(CONTROLLER)),
 }
 LATE = {"requests", "zstandard", "compression", "bcrypt", "cryptography", "yaml"}
 

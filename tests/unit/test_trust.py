@@ -40,7 +40,7 @@ class Host:
     def __init__(self, files=(), folders=FOLDERS, links=(), dockerd="", dump=""):
         self.files, self.folders, self.links, self.dockerd, self.dump = dict(files), set(folders), set(links), dockerd, dump
 
-    def plan(self, engines=ENGINES, **variables):
+    def plan(self, engines=tuple(ENGINES), **variables):
         wanted = wish(**variables)
         state = self.files.get(trust_wish.STATE, "")
         trust_wish.check(wanted)
@@ -326,6 +326,15 @@ def test_hosts_toml_says_how_the_registry_is_reached():
         "server": "https://" + HOST, "skip_verify": True, "host": {"https://" + HOST: {"skip_verify": True}}}
     machine.run(engines=["containerd"])
     assert folder + "hosts.toml" not in machine.files
+
+
+def test_docker_is_told_how_its_mirror_is_proved():
+    path, machine = "/etc/docker/certs.d/docker.io/hosts.toml", Host()
+    machine.run(ca=CA, mirror_of=["docker.io"], engines=["docker"])
+    host = {"capabilities": ["pull", "resolve"], "ca": "/etc/docker/certs.d/%s/stowage.crt" % HOST}
+    assert tomllib.loads(machine.files[path]) == {"host": {"https://" + HOST: host}}
+    machine.run(insecure="unverified", mirror_of=["docker.io"], engines=["docker"])
+    assert path not in machine.files
 
 
 def test_a_registry_that_has_a_mirror_is_trusted_too():

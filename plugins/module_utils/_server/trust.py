@@ -169,12 +169,18 @@ class _Work:
             result.pop(self.host, None)
         return result
 
+    def security(self, engine: str) -> Table:
+        paths = certificates(engine, self.host)
+        return {"ca": self.wish["ca"] and paths["ca"], "cert": self.wish["client_certificate"] and paths["cert"], "key": paths["key"]}
+
     def containerd(self) -> None:
         server, blocks = "", {}
+        if "docker" in self.engines and HUB in self.wish["mirror_of"] and (self.wish["ca"] or self.wish["client_certificate"]):
+            # With the containerd store Docker reads this, and proves a mirror of daemon.json by what it has for docker.io.
+            blocks[hosts_toml(HUB, "docker")] = tt.mirror_block(self.host, self.wish["insecure"], self.security("docker"))
         if "containerd" in self.engines:
-            paths = certificates("containerd", self.host)
-            facts = {"ca": self.wish["ca"] and paths["ca"], "cert": self.wish["client_certificate"] and paths["cert"], "key": paths["key"]}
-            blocks = {hosts_toml(one): tt.mirror_block(self.host, self.wish["insecure"], facts) for one in self.wish["mirror_of"]}
+            facts = self.security("containerd")
+            blocks.update({hosts_toml(one): tt.mirror_block(self.host, self.wish["insecure"], facts) for one in self.wish["mirror_of"]})
             server, table = tt.server_blocks(self.host, self.wish["insecure"], facts)
             if server:
                 blocks[hosts_toml(self.host)] = table

@@ -63,7 +63,7 @@ def places(wish: Table, state: str, users: t.Mapping[str, t.Sequence[str]]) -> T
     memory = memory_of(state)
     host, known = wish["registry"], memory["registries"].get(wish["registry"], {})
     reads = {DAEMON, PID_FILE, CONTAINERD, REGISTRIES, *known.get("hosts", [])}
-    reads.update(hosts_toml(name) for name in [host] + wish["mirror_of"])
+    reads.update([hosts_toml(HUB, "docker")] + [hosts_toml(name) for name in [host] + wish["mirror_of"]])
     reads.update(login["path"] for login in known.get("logins", []))
     for login in wish["logins"] if wish["state"] == "present" else []:
         reads.update(auth_files(account(login, users)[0]).values())
@@ -87,8 +87,8 @@ def parents(path: str) -> t.Iterator[str]:
         yield path
 
 
-def hosts_toml(host: str) -> str:
-    return "%s/%s/hosts.toml" % (CERTS["containerd"], host)
+def hosts_toml(host: str, engine: str = "containerd") -> str:
+    return "%s/%s/hosts.toml" % (CERTS[engine], host)
 
 
 def certificates(engine: str, host: str) -> t.Dict[str, str]:
