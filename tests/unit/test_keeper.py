@@ -220,6 +220,10 @@ def test_secrets_are_not_shown():
 
 @pytest.mark.parametrize("log, words", [
     ("s3aws: NoSuchBucket: The specified bucket does not exist\n\tstatus code: 404", "The bucket does not exist"),
+    (
+        "s3aws: AuthorizationHeaderMalformed: x; the region 'eu-west-1' is wrong; expecting 'us-east-1'\n\tstatus code: 400",
+        "region is us-east-1: set `region`",
+    ),
     ("s3aws: InvalidAccessKeyId: The AWS Access Key Id you provided\n\tstatus code: 403", "does not take the credentials"),
     ("s3aws: SignatureDoesNotMatch: x\n\tstatus code: 403", "does not take the credentials"),
     ("s3aws: AccessDenied: Access Denied\n\tstatus code: 403", "may not read and write there"),

@@ -21,6 +21,7 @@ WORDS = [
      "Let registry_storage name the one, and take the others out of registry_config_overrides."),
     (r"redis configuration required", "registry_cache is redis, but this version finds no redis in the configuration: set registry_redis."),
     (r"[Nn]o ?[Ss]uch ?[Bb]ucket|bucket does not exist", "The bucket does not exist: create it, or mend `bucket` in %s." % S3),
+    (r"the region '([^']*)' is wrong; expecting '([^']*)'", r"The object store's region is \2: set `region` in %s, which is \1." % S3),
     (r"InvalidAccessKeyId|SignatureDoesNotMatch|Authorization Failed|status code: 401", "The object store does not take the credentials: "
      "mend those in %s (accesskey and secretkey for s3)." % S3),
     (r"AccessDenied|status code: 403|Forbidden", "The object store refuses: the credentials in %s may not read and write there." % S3),
