@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -101,6 +102,18 @@ def test_what_a_trial_says_of_the_usual_troubles(host: kept.Host) -> None:
     assert host.refused("trial", "--config", str(trial(host, storage={"s3": {}, "filesystem": {}}))) == (
         "The configuration must name one storage driver; it names filesystem, s3."
     )
+
+
+def test_a_full_disk_is_said_before_anybody_pushes(host: kept.Host) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=64k,uid={os.stat(host.data).st_uid}", "none", host.data], check=True)
+    try:
+        with pytest.raises(OSError, match="No space left"), open(host.data / "filler", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        message = host.refused("trial", "--config", str(trial(host)))
+    finally:
+        subprocess.run(["umount", host.data], check=True)
+    assert "The disk of registry_storage_path is full: make room there." in message
 
 
 def test_another_program_that_answers_is_not_the_server(host: kept.Host) -> None:

@@ -392,8 +392,8 @@ CONFIG = "/home/ann/.docker/config.json"
 @pytest.mark.parametrize(
     ("files", "variables", "message"),
     [
-        ({trust_wish.DAEMON: '{\n  "debug": true,\n}'}, {"insecure": "unverified"}, "daemon.json is not valid JSON (Expecting property name"),
-        ({trust_wish.DAEMON: '{\n  "debug": true,\n}'}, {"insecure": "unverified"}, "line 3 column 1"),
+        ({trust_wish.DAEMON: '{\n  "debug": true\n  "dns": []}'}, {"insecure": "unverified"}, "daemon.json is not valid JSON (Expecting ',' delimiter"),
+        ({trust_wish.DAEMON: '{\n  "debug": true\n  "dns": []}'}, {"insecure": "unverified"}, "line 3 column 3"),
         ({trust_wish.DAEMON: "[]"}, {"insecure": "unverified"}, "/etc/docker/daemon.json is JSON, but no object"),
         ({trust_wish.DAEMON: '{"insecure-registries": "x"}'}, {"insecure": "unverified"}, "insecure-registries is no list of texts there"),
         ({trust_wish.REGISTRIES: "[[registry"}, {"insecure": "unverified"}, "/etc/containers/registries.conf is not valid TOML"),
