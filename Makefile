@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: stowage.oci contributors
 
-# The longest first: three run side by side, for they wait for engines more than they compute.
+# The longest first: four run side by side, for they wait for engines more than they compute.
 RINGS = contract integration molecule unit sanity lint
 
 .PHONY: bench demo matrix test venv $(RINGS)
@@ -11,7 +11,7 @@ demo: .venv/demo
 
 test: .venv/tests
 	@rm -rf .cache/results
-	@$(MAKE) --keep-going --jobs=3 --output-sync=target --no-print-directory SCENARIO="default airgap" $(RINGS); \
+	@$(MAKE) --keep-going --jobs=4 --output-sync=target --no-print-directory SCENARIO="default airgap" $(RINGS); \
 	    .venv/bin/python dev/report.py $$? $(RINGS)
 
 $(RINGS) matrix: .venv/tests
