@@ -98,10 +98,12 @@ def test_what_a_trial_says_of_the_usual_troubles(host: kept.Host) -> None:
     message = host.refused("trial", "--config", str(trial(host)))
     assert f"{host.data}/docker cannot be written by the registry's user: give it the folder registry_storage_path" in message
     assert f"filesystem: mkdir {host.data}/docker: permission denied" in message
-    assert "/nowhere cannot be run" in host.refused("trial", "--config", str(trial(host)), "--program", '["/nowhere"]')
     assert host.refused("trial", "--config", str(trial(host, storage={"s3": {}, "filesystem": {}}))) == (
         "The configuration must name one storage driver; it names filesystem, s3."
     )
+    host.settings["program"] = ["/nowhere"]
+    host.configure()
+    assert "/nowhere cannot be run" in host.refused("trial", "--config", str(trial(host)))
 
 
 def test_a_full_disk_is_said_before_anybody_pushes(host: kept.Host) -> None:

@@ -28,7 +28,6 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--seconds", type=float, default=30)
     one = commands.add_parser("trial", help="prove a configuration by a private start")
     one.add_argument("--config", required=True)
-    one.add_argument("--program", type=json.loads, help="another program than that of the settings, as a JSON list")
     one.add_argument("--seconds", type=float, default=90)
     one = commands.add_parser("collect", help="delete what nothing needs, and what the rules let go")
     one.add_argument("--dry-run", action="store_true")
@@ -53,7 +52,7 @@ def run(options: argparse.Namespace, settings: Settings, unit: Unit) -> Dict[str
         return maintenance.release(settings, unit)
     program = Program(settings.program, settings.user, unit.environment())
     if options.command == "trial":
-        return trial(settings, program._replace(command=options.program or settings.program), options.config, options.seconds)
+        return trial(settings, program, options.config, options.seconds)
     if options.command == "collect":
         return collect(settings, unit, program, options.dry_run)
     if options.command == "backup":

@@ -13,7 +13,7 @@ import shutil
 import tarfile
 import tempfile
 from contextlib import ExitStack, contextmanager
-from typing import IO, Any, Dict, Iterator, Optional, Set, Tuple
+from typing import IO, Any, Dict, Iterator, Optional, Set, Tuple, cast
 
 import inventory
 import maintenance
@@ -119,7 +119,7 @@ def _add(archive: tarfile.TarFile, root: str, name: str, found: os.stat_result) 
             archive.addfile(member, file)
             return
         reader = Hashing(file, digest.partition(":")[0])
-        archive.addfile(member, reader)  # type: ignore[arg-type]
+        archive.addfile(member, cast(IO[bytes], reader))
         _right(digest, reader, os.path.join(root, name))
 
 

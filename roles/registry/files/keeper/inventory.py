@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set
 
 import retention
@@ -42,7 +43,7 @@ def repositories(api: Api, found: Printed) -> Iterator[Repository]:
     """Each repository with its tags and manifests, with children that version 3 does not print by themselves."""
     for name, digests in found.manifests.items():
         names = list(api.tags(name))
-        resolved = api.each(lambda tag: api.resolve(name, tag), names)  # pylint: disable=cell-var-from-loop
+        resolved = api.each(partial(api.resolve, name), names)
         tags = {tag: digest for tag, digest in zip(names, resolved) if digest}
         yield Repository(name, tags, _manifests(api, name, digests, set(digests).union(tags.values())))
 
