@@ -16,8 +16,13 @@ from ansible_collections.stowage.oci.tests.unit.certificates import Authority
 
 __all__ = [
     "bearer", "classic", "containerd", "crane_registry", "delete_off", "docker", "docker20", "docker28", "engine", "faulty", "podman",
-    "read_only", "registry", "running", "secured",
+    "read_only", "registry", "running", "secured", "spread",
 ]
+
+
+def spread(kind: str, *values: Any) -> Any:
+    """A parameter, by default the kind itself: that of Docker 28 with the classic store is wide, for 20.10 has the store and 28-containerd the version."""
+    return pytest.param(*(values or [kind]), marks=pytest.mark.wide if kind == "docker-28" else ())
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +40,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 
 
 def _fixture(name: str, *kinds: str) -> Callable:
-    @pytest.fixture(name=name, params=kinds)
+    @pytest.fixture(name=name, params=[spread(kind) for kind in kinds] if len(kinds) > 1 else kinds)
     def fixture(request: pytest.FixtureRequest, running: Callable[[str], engines.Engine]) -> engines.Engine:
         engine = running(request.param)
         engine.wipe()

@@ -18,6 +18,7 @@ import pytest
 
 from ansible_collections.stowage.oci.plugins.module_utils._engine.engine import Engine
 from ansible_collections.stowage.oci.plugins.module_utils._engine.transport import Transport
+from ansible_collections.stowage.oci.tests.real import spread
 from ansible_collections.stowage.oci.tests.unit.fakes.engine import FakeEngine
 from ansible_collections.stowage.oci.tests.unit.fakes.registry import FakeRegistry
 from ansible_collections.stowage.oci.tests.unit.images import Made, MadeIndex, image, layer, layout, tar
@@ -97,7 +98,7 @@ class Subject:
         return Engine(Transport(self.url, 60))
 
 
-@pytest.fixture(name="subject", params=[f"{which} {kind}" for kind in KINDS for which in ("fake", "real")])
+@pytest.fixture(name="subject", params=[spread(kind, f"{which} {kind}") for kind in KINDS for which in ("fake", "real")])
 def subject_(request):
     which, kind = request.param.split()
     store, old = KINDS[kind]

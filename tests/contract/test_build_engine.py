@@ -21,6 +21,7 @@ from ansible_collections.stowage.oci.plugins.module_utils._errors import EngineE
 from ansible_collections.stowage.oci.plugins.module_utils._oci.reference import parse
 from ansible_collections.stowage.oci.plugins.module_utils._plan import builders
 from ansible_collections.stowage.oci.tests.contract.building import shell
+from ansible_collections.stowage.oci.tests.real import spread
 from ansible_collections.stowage.oci.tests.unit.images import docker_archive, tar
 
 BASE = "registry.invalid/stowage/base:1"
@@ -31,7 +32,7 @@ SECRET = b"hush-hush-4711"
 
 def able(need: str) -> pytest.MarkDecorator:
     """For those that can do this alone."""
-    pairs = [pair for pair in ON_DOCKER + ON_PODMAN if pair[1] in builders.CAPABLE[need]]
+    pairs = [spread(pair[0], pair) for pair in ON_DOCKER + ON_PODMAN if pair[1] in builders.CAPABLE[need]]
     return pytest.mark.parametrize("builder", pairs, indirect=True, ids="-".join)
 
 
@@ -78,7 +79,7 @@ def prepared(real: engines.Engine, name: str, base: bytes) -> Builder:
     return Builder(name, real, Engine(Transport(real.url, 60)), engines.programs(real))
 
 
-@pytest.fixture(params=ON_DOCKER + ON_PODMAN, ids="-".join)
+@pytest.fixture(params=[spread(pair[0], pair) for pair in ON_DOCKER + ON_PODMAN], ids="-".join)
 def builder(request, running, base) -> Builder:
     kind, name = request.param
     real = running(kind)

@@ -22,11 +22,12 @@ from ansible_collections.stowage.oci.plugins.module_utils._plan import builders
 from ansible_collections.stowage.oci.plugins.modules import image_build
 from ansible_collections.stowage.oci.tests.contract.building import BASE, FROM, Host, full, prepared, shell
 from ansible_collections.stowage.oci.tests.contract.test_build_engine import kill_during
+from ansible_collections.stowage.oci.tests.real import spread
 from ansible_collections.stowage.oci.tests.unit.running import fail, run
 
 COPY = FROM + "COPY . /app/\n"
 NEW = "app:1 names no image"
-EACH = [(kind, name) for kind in engines.KINDS for name in (builders.OF_PODMAN if kind.startswith("podman") else builders.OF_DOCKER)]
+EACH = [spread(kind, kind, name) for kind in engines.KINDS for name in (builders.OF_PODMAN if kind.startswith("podman") else builders.OF_DOCKER)]
 SECRET, OTHER = "hush-hush-4711", "psst-psst-4712"
 NAMES = ["sp ace", "new\nline", "not-utf-8-\udcff", "quo\"te", "back\\slash", "#hash", "n" * 255, "d" * 150 + "/" + "n" * 149]
 

@@ -113,6 +113,7 @@ def test_nothing_is_left_of_it_when_it_is_interrupted(place, phase, number):
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.wide
 def test_says_so_if_what_it_shows_is_not_true(place):
     process = start(place, sys.executable, "-c", TAMPERED)
     screen, _none = process.communicate()

@@ -49,6 +49,11 @@ CASES = {
     "sudo to an ordinary user, pipelining": ("trusted", {**SUDO, **PIPELINING, "become_to": "other"}),
     "su with a password": ("trusted", {**ASKED, "ansible_become_method": "su", "become_to": "other"}),
 }
+# Together they have each connection, each way to another user, and both ways to start a module.
+MAIN = (
+    "local", "files alone, to an ordinary user", "ssh, pipelining", "sudo that wants a terminal", "sudo with a password, pipelining",
+    "sudo to an ordinary user", "su with a password",
+)
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +115,7 @@ def left_behind(users, tcp, tmp_path):
     return found + [path for name in ("ansible-tmp-*", staged) for path in Path("/var/tmp").glob(name)]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in MAIN else pytest.mark.wide) for name in CASES])
 def test_the_image_arrives(playbook, sshd, users, tcp, bundle, tmp_path, name):
     user, more = CASES[name]
     variables = {"ansible_connection": user} if user in ("local", "plain") else {**sshd, "ansible_user": users.get(user, user)}

@@ -64,6 +64,9 @@ WRITERS = [
     *(f"skopeo copy {form}" for form in ("docker-archive", "oci-archive", "oci")),
     *COMPRESSIONS,
 ]
+MAIN = (
+    "save by docker-20.10", "save by docker-28-containerd", "podman save docker-archive", "podman save oci-archive", "skopeo copy oci", "xz", "zstd",
+)
 
 
 def load(src, engine, name="load", **more):
@@ -74,7 +77,10 @@ def play(*tasks):
     return [{"hosts": "all", "gather_facts": False, "tasks": list(tasks)}]
 
 
-@pytest.mark.parametrize(("number", "writer"), list(enumerate(WRITERS)), ids=WRITERS)
+@pytest.mark.parametrize(
+    ("number", "writer"),
+    [pytest.param(number, writer, id=writer, marks=() if writer in MAIN else pytest.mark.wide) for number, writer in enumerate(WRITERS)],
+)
 def test_loads_what_this_writer_wrote(playbook, running, sources, made, number, writer):
     """Each into another kind of engine, which then runs it; read on the host it is the same, and so there is nothing to do."""
     engine = running(engines.KINDS[number % len(engines.KINDS)])

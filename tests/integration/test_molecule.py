@@ -112,6 +112,7 @@ def test_a_platform_is_built_when_its_context_changed_and_only_then(molecule, do
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.wide
 def test_an_engine_may_be_podman(molecule, podman):
     built = molecule(podman, "test")
     assert {host: one["images"][0]["action"] for host, one in built.items()} == dict.fromkeys(PLATFORMS, "built")

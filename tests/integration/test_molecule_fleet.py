@@ -93,7 +93,7 @@ def test_scenarios_are_whole():
     assert sequence.index("create") < sequence.index("check") < sequence.index("converge") < sequence.index("idempotence") < sequence.index("verify")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, *(pytest.param(how, marks=pytest.mark.wide) for how in (signal.SIGTERM, signal.SIGKILL))])
 def test_nothing_is_left_of_a_fleet(how):
     command = [sys.executable, ROOT / "dev/fleet.py", "--name", "test", "run"]
     script = (

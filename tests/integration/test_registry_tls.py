@@ -91,6 +91,7 @@ def served(root, authority, folder):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.wide
 def test_own_authorities(role, tmp_path):
     """On empty hosts, in check mode, real, and both again. Two hosts make an authority on the controller at once, and share it."""
     shared = {"registry_tls_authority": "controller", "registry_tls_authority_path": str(tmp_path / "shared")}

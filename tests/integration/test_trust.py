@@ -191,6 +191,7 @@ def test_engines_trust_log_in_and_forget(machine, trust):
     assert all("x509" in machine.pull(engine, name) for engine in ALL)
 
 
+@pytest.mark.wide
 def test_images_of_others_come_from_an_insecure_mirror(machine, trust):
     """Docker takes it up without a restart."""
     name = "docker.io/library/app:1"
@@ -207,6 +208,7 @@ def test_images_of_others_come_from_an_insecure_mirror(machine, trust):
     assert machine.snapshot() == before and machine.enter("cat", "/run/docker.pid").stdout == pid
 
 
+@pytest.mark.wide
 def test_a_registry_and_mirror_that_asks_for_certificates(machine, trust):
     names = [f"{MUTUAL}/app:1", "docker.io/library/app:1"]
     client = machine.authority.issue("client")
