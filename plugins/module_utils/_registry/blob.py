@@ -10,8 +10,10 @@ from .._errors import NotInRegistry, RegistryError
 from .._oci.manifest import Descriptor
 from .._oci.reference import Reference
 from .auth import reason
+from .failures import Broken, unreachable
 from .session import Session, pull
-from .transport import Answer, Broken, Stream, number, unreachable
+from .transport import Answer, Stream
+from .urls import number
 
 _PROGRESS = 1 << 20
 """Bytes after which a connection that broke counts as a new one, not as another try."""

@@ -17,7 +17,8 @@ from .._oci.platform import Platform
 from .._oci.reference import Reference
 from .blob import Blob
 from .session import Session, pull
-from .transport import Answer, number
+from .transport import Answer
+from .urls import number
 
 _NO_HEAD = (405, 501)
 

@@ -13,7 +13,8 @@ import typing as t
 
 from .._errors import RegistryError
 from .auth import reason
-from .transport import Answer, number
+from .transport import Answer
+from .urls import number
 
 _MANY = 1000000000
 """A stated time from here on is a moment, in seconds since 1970; below, it is a span."""

@@ -12,7 +12,8 @@ from .._oci.reference import DOCKER_HUB, Reference
 from .auth import Auth, reason
 from .keychain import Keychain
 from .limits import limited
-from .transport import Answer, Body, Http, Stream, same_server
+from .transport import Answer, Body, Http, Stream
+from .urls import same_server
 
 _HUB_HOST = "registry-1.docker.io"
 

@@ -7,14 +7,9 @@ requests is imported when the first request is made, and nowhere else.
 
 from __future__ import annotations
 
-import contextlib
 import email.utils
-import ipaddress
 import random
-import re
-import socket
 import ssl
-import sys
 import threading
 import time
 import typing as t
@@ -23,7 +18,8 @@ import warnings
 
 from .._errors import RegistryError, shown
 from .._oci.manifest import LIMIT
-from . import trust
+from . import trust, urls
+from .failures import Broken, cause_of, library, translated, unreachable
 
 CONNECT_SECONDS = 10
 PATIENCE_SECONDS = 60
@@ -34,8 +30,6 @@ _TRANSIENT = (429, 500, 502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
 _POOL = 64
-_PORTS = {"http": 80, "https": 443}
-_NO_SUCH_HOST = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
 class Answer(t.NamedTuple):
@@ -50,17 +44,13 @@ class Answer(t.NamedTuple):
     def retry_after(self) -> t.Optional[float]:
         """Seconds that the server asks us to wait, if it does (RFC 9110, section 10.2.3)."""
         stated = self.headers.get("Retry-After", "")
-        seconds = number(stated)
+        seconds = urls.number(stated)
         if seconds is not None:
             return seconds
         try:
             return max(0.0, email.utils.parsedate_to_datetime(stated).timestamp() - time.time())
         except (TypeError, ValueError, OverflowError):
             return None
-
-
-class Broken(Exception):
-    """A connection that failed or an answer that was cut: worth another try."""
 
 
 class Stream:
@@ -79,7 +69,7 @@ class Stream:
             return t.cast(bytes, self._response.raw.read(n))
         except Exception as error:
             # What urllib3 raises is no error of requests here, and differs between its versions.
-            raise Broken(_why(error)) from None
+            raise Broken(cause_of(error)) from None
 
     def close(self) -> None:
         self._response.close()
@@ -174,33 +164,33 @@ class Http:
                 _read(what, response)
                 location = response.headers["Location"]
             target = self.joined(what, url, location)
-            if not same_server(target, url):
+            if not urls.same_server(target, url):
                 headers.pop("Authorization", None)
             url = target
-        raise RegistryError("%s: %s redirects more than %d times" % (what, _origin(url), _MOST_REDIRECTS))
+        raise RegistryError("%s: %s redirects more than %d times" % (what, urls.origin(url), _MOST_REDIRECTS))
 
     def joined(self, what: str, url: str, location: str) -> str:
         """Where an answer from ``url`` sends us on; raises RegistryError if that is no address, or leaves TLS."""
         try:
             target = urllib.parse.urljoin(url, location)
-            origin = _origin(target)
+            origin = urls.origin(target)
         except ValueError:
-            raise RegistryError("%s: %s redirects to no address: %s" % (what, _origin(url), shown(location))) from None
-        if not target.startswith(("https://", _scheme(url))):
-            raise RegistryError("%s: %s redirects to %s, which is no TLS: refused" % (what, _origin(url), shown(origin)))
+            raise RegistryError("%s: %s redirects to no address: %s" % (what, urls.origin(url), shown(location))) from None
+        if not target.startswith(("https://", urls.scheme(url))):
+            raise RegistryError("%s: %s redirects to %s, which is no TLS: refused" % (what, urls.origin(url), shown(origin)))
         return target
 
     def _send(self, what: str, method: str, url: str, headers: t.Mapping[str, str], data: t.Any) -> t.Any:
-        requests = _library(what)
+        requests = library(what)
         headers = dict(headers, **{"User-Agent": "stowage.oci", "Accept-Encoding": "identity"})
-        proxies = {} if _loopback(url) else requests.utils.get_environ_proxies(url)
-        with _translated(what, url):
+        proxies = {} if urls.loopback(url) else requests.utils.get_environ_proxies(url)
+        with translated(what, url):
             # No session: that would follow redirects with its own idea of who may see what, and send what ~/.netrc has.
             request = requests.Request(method, url, headers=headers, data=data).prepare()
             return self._adapter(what, url).send(request, stream=True, timeout=self._timeout, verify=self._verify, proxies=proxies)
 
     def _adapter(self, what: str, url: str) -> t.Any:
-        origin = _origin(url)
+        origin = urls.origin(url)
         with self._lock:
             if origin not in self._adapters:
                 if not self._verify:
@@ -212,53 +202,8 @@ class Http:
             return self._adapters[origin]
 
 
-@contextlib.contextmanager
-def _translated(what: str, url: str) -> t.Iterator[None]:
-    requests = _library(what)
-    try:
-        yield
-    except requests.exceptions.SSLError as error:
-        raise RegistryError(_tls_failure(what, url, error)) from None
-    except (requests.exceptions.ConnectionError, requests.exceptions.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        chain = _chain(error)
-        if any(isinstance(link, ssl.SSLError) and "ALERT" in str(link) for link in chain):
-            # With TLS 1.3 a server refuses a client's certificate only after the handshake.
-            raise RegistryError(_tls_failure(what, url, error)) from None
-        if any(isinstance(link, socket.gaierror) and link.errno in _NO_SUCH_HOST for link in chain):
-            # A resolver that may know it later answers otherwise (EAI_AGAIN).
-            raise RegistryError(
-                "%s: cannot ask %s (%s): see how its name is written, and whether it can be resolved here" % (what, _origin(url), _why(error))
-            ) from None
-        raise Broken(_why(error)) from None
-    except (requests.exceptions.RequestException, ValueError) as error:
-        raise RegistryError("%s: cannot ask %s (%s)" % (what, _origin(url), _why(error))) from None
-
-
-def unreachable(what: str, url: str, tries: int, why: object) -> RegistryError:
-    """The sentence for a server that gave no whole answer."""
-    server = _origin(url) + (" in %d tries" % tries if tries > 1 else "")
-    return RegistryError("%s: no answer from %s (%s): see whether it runs and can be reached" % (what, server, why))
-
-
-def number(text: str) -> t.Optional[int]:
-    """What a header states in digits, or None."""
-    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
-
-
-def _library(what: str) -> t.Any:
-    """The module requests; raises RegistryError that says which Python lacks it."""
-    try:
-        import requests
-    except ImportError:
-        raise RegistryError(
-            "%s: asking a registry needs the Python library requests, and %s has none: install python3-requests with the system's package "
-            "manager, or requests with that Python's pip" % (what, sys.executable)
-        ) from None
-    return requests
-
-
 def _adapter(what: str, context: t.Optional[ssl.SSLContext]) -> t.Any:
-    requests = _library(what)
+    requests = library(what)
 
     class Adapter(requests.adapters.HTTPAdapter):
         """Hands our TLS context, if there is one, to each kind of connection; requests' own certifi is trusted besides it."""
@@ -275,72 +220,14 @@ def _adapter(what: str, context: t.Optional[ssl.SSLContext]) -> t.Any:
 def _read(what: str, response: t.Any, whole: bool = True) -> bytes:
     """The body, to its end even if that is nothing: only then is the connection used again."""
     body = b""
-    with _translated(what, response.url):
+    with translated(what, response.url):
         for piece in response.iter_content(1 << 16):
             body += piece
             if len(body) > LIMIT:
                 raise RegistryError(
-                    "%s: %s answers more than %d bytes: no manifest or config is that large" % (what, _origin(response.url), LIMIT)
+                    "%s: %s answers more than %d bytes: no manifest or config is that large" % (what, urls.origin(response.url), LIMIT)
                 )
-    promised = number(response.headers.get("Content-Length", ""))
+    promised = urls.number(response.headers.get("Content-Length", ""))
     if whole and promised is not None and len(body) < promised:
         raise Broken("the answer was cut after %d of %d bytes" % (len(body), promised))
     return body
-
-
-def _tls_failure(what: str, url: str, error: BaseException) -> str:
-    host = urllib.parse.urlsplit(url).netloc
-    cause = _chain(error)[-1]
-    if type(cause).__name__ in ("SSLCertVerificationError", "CertificateError"):
-        why = getattr(cause, "verify_message", None) or str(cause)
-        return "%s: the certificate of %s does not verify (%s): give its CA as ca_cert, or as /etc/docker/certs.d/%s/ca.crt" % (what, host, why, host)
-    if getattr(cause, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return "%s: %s speaks no TLS: set plain_http if it is meant to be asked without" % (what, host)
-    if re.search("ALERT|EOF occurred", str(cause)):
-        return "%s: %s refuses TLS with us (%s): if it wants a client's certificate, give client_cert and client_key" % (what, host, cause)
-    return "%s: TLS with %s failed (%s)" % (what, host, cause)
-
-
-def _why(error: BaseException) -> str:
-    """The innermost cause in its own words: requests and urllib3 wrap it three times."""
-    chain = _chain(error)
-    names = {type(link).__name__ for link in chain}
-    if names & {"ConnectTimeout", "ReadTimeout", "ConnectTimeoutError", "ReadTimeoutError"}:
-        return "silent for too long, see registry_timeout"
-    cause = chain[-1]
-    return ("through a proxy: " if "ProxyError" in names else "") + (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__)
-
-
-def _chain(error: t.Optional[BaseException]) -> t.List[BaseException]:
-    chain: t.List[BaseException] = []
-    while error is not None:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
-    return chain
-
-
-def _scheme(url: str) -> str:
-    return url.partition("://")[0] + "://"
-
-
-def _origin(url: str) -> str:
-    """Scheme, host and port: what may be said of an URL in a message, and what a credential is for."""
-    return _scheme(url) + urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
-
-
-def same_server(one: str, other: str) -> bool:
-    """Whether two URLs are of the same scheme, host and port, however they are written."""
-
-    def parts(url: str) -> t.Tuple[str, t.Optional[str], t.Optional[int]]:
-        split = urllib.parse.urlsplit(url)
-        return split.scheme, split.hostname, split.port or _PORTS.get(split.scheme)
-
-    return parts(one) == parts(other)
-
-
-def _loopback(url: str) -> bool:
-    host = urllib.parse.urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -15,7 +15,8 @@ from .._oci.manifest import Descriptor
 from .._oci.reference import Reference
 from .auth import reason
 from .session import Session, pull
-from .transport import Answer, same_server
+from .transport import Answer
+from .urls import same_server
 
 Opened = t.Callable[[], t.ContextManager[t.Any]]
 """Opens a blob, from its beginning each time."""
