@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: certificate_faults
 short_description: What is wrong with a certificate
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Judges a certificate by its text, as a client will judge it when it is served.
@@ -68,7 +68,7 @@ _value:
     text:
       description: The same for people, to follow the name of the certificate. It holds nothing secret.
       type: str
-      sample: ended on 2026-11-24
+      sample: ended on 2024-05-01
 """
 
 import ipaddress

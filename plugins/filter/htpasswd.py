@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: htpasswd
 short_description: Write a registry's file of accounts
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Makes the text of an C(htpasswd) file with bcrypt hashes from passwords by name. The role P(stowage.oci.registry#role) uses it.
@@ -49,7 +49,7 @@ _value:
   description: The text of the file. Accounts that were there keep their places, new ones follow by name.
   type: str
   sample: |
-    ann:$2b$10$Ln4C3bgFQfWkxmoCsScxCefub6r.pWpXorTr8U0kDvmgqIPO4eZ62
+    ann:$2b$10$Ttg/V/2DGml3phqyd5/sGuv2Kt3G09GAloRwAHP1bXPHBhEzBe/K2
 """
 
 import typing as t

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: pin
 short_description: Pin an image reference to a digest
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Adds a digest to a reference, which names that image alone from then on. The tag stays for those who read it.
@@ -40,7 +40,7 @@ RETURN = r"""
 _value:
   description: The reference as it was written, with its tag (V(latest) if it had none) and the digest.
   type: str
-  sample: nginx:1.27@sha256:0f0c3a3f5a1d2b4c6e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6
+  sample: nginx:1.27@sha256:380a77b1c601743572176db1e5e7a1efeb37f0e6ecd728632e6ff7791f315c4f
 """
 
 import typing as t

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: reference
 short_description: Take an image reference apart
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Reads a reference as C(docker pull) does, and says what each part is. Asks nobody.
@@ -57,7 +57,7 @@ _value:
     digest:
       description: The digest, or null.
       type: str
-      sample: null
+      sample: sha256:380a77b1c601743572176db1e5e7a1efeb37f0e6ecd728632e6ff7791f315c4f
     name:
       description: Registry and repository.
       type: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: registry_config
 short_description: Write the configuration of distribution's registry
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Makes distribution's configuration from the variables of the role P(stowage.oci.registry#role), which uses it.
@@ -58,11 +58,52 @@ _value:
   type: dict
   sample:
     version: 0.1
+    log:
+      level: info
+      formatter: text
+      accesslog:
+        disabled: false
+      fields:
+        service: registry
     storage:
       filesystem:
         rootdirectory: /var/lib/registry
+      delete:
+        enabled: true
+      redirect:
+        disable: true
+      maintenance:
+        uploadpurging:
+          enabled: true
+          age: 168h
+          interval: 24h
+          dryrun: false
+        readonly:
+          enabled: false
+      cache:
+        blobdescriptor: inmemory
     http:
       addr: 0.0.0.0:5000
+      headers:
+        X-Content-Type-Options:
+          - nosniff
+      tls:
+        certificate: /etc/stowage-registry/certificate
+        key: /etc/stowage-registry/key
+        minimumtls: tls1.2
+      debug:
+        addr: 127.0.0.1:5001
+        prometheus:
+          enabled: true
+          path: /metrics
+    health:
+      storagedriver:
+        enabled: true
+        interval: 10s
+        threshold: 3
+      file:
+        - file: /run/stowage-registry/drain
+          interval: 2s
 """
 
 import typing as t

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: trust_login
 short_description: An auth file of docker login or podman login with one login more, or less
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Merges a login into what is in C(~/.docker/config.json) or C(auth.json); helpers, settings and other logins stay as they are.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: trust_places
 short_description: Where the role trust must look on a host
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Checks the variables of the role P(stowage.oci.trust#role), and names the files that concern them.
@@ -50,9 +50,44 @@ _value:
     - C(paths) to look at, C(folders) all of whose content counts, C(read), a pattern of the files to read, and C(made), what may be removed.
   type: dict
   sample:
-    paths: [/etc, /etc/docker, /etc/docker/daemon.json]
-    folders: [/etc/containers/registries.conf.d]
-    read: (?:/etc/docker/daemon\.json|/etc/containers/registries\.conf\.d/[^/]*[.]conf)$
+    paths:
+      - /etc
+      - /etc/containerd
+      - /etc/containerd/certs.d
+      - /etc/containerd/certs.d/registry.example.com:5000
+      - /etc/containerd/certs.d/registry.example.com:5000/hosts.toml
+      - /etc/containerd/certs.d/registry.example.com:5000/stowage.cert
+      - /etc/containerd/certs.d/registry.example.com:5000/stowage.crt
+      - /etc/containerd/certs.d/registry.example.com:5000/stowage.key
+      - /etc/containerd/config.toml
+      - /etc/containers
+      - /etc/containers/certs.d
+      - /etc/containers/certs.d/registry.example.com:5000
+      - /etc/containers/certs.d/registry.example.com:5000/stowage.cert
+      - /etc/containers/certs.d/registry.example.com:5000/stowage.crt
+      - /etc/containers/certs.d/registry.example.com:5000/stowage.key
+      - /etc/containers/registries.conf
+      - /etc/containers/registries.conf.d
+      - /etc/containers/registries.conf.d/zz-stowage.conf
+      - /etc/docker
+      - /etc/docker/certs.d
+      - /etc/docker/certs.d/docker.io
+      - /etc/docker/certs.d/docker.io/hosts.toml
+      - /etc/docker/certs.d/registry.example.com:5000
+      - /etc/docker/certs.d/registry.example.com:5000/stowage.cert
+      - /etc/docker/certs.d/registry.example.com:5000/stowage.crt
+      - /etc/docker/certs.d/registry.example.com:5000/stowage.key
+      - /etc/docker/daemon.json
+      - /run
+      - /run/docker.pid
+      - /run/docker.sock
+      - /run/systemd
+      - /run/systemd/system
+    read: "(?:/etc/containerd/certs\\.d/registry\\.example\\.com:5000/hosts\\.toml|/etc/containerd/config\\.toml|/etc/containers/registries\\\
+      .conf|/etc/docker/certs\\.d/docker\\.io/hosts\\.toml|/etc/docker/daemon\\.json|/run/docker\\.pid|/etc/containers/registries\\\
+      .conf\\.d/[^/]*[.]conf)$"
+    folders:
+      - /etc/containers/registries.conf.d
     made: []
 """
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: trust_plan
 short_description: What a host's files must become to trust a registry
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Merges what the role P(stowage.oci.trust#role) is asked for into the files of a host, or takes it out again; nothing else in them changes.
@@ -47,15 +47,64 @@ _value:
       C(gone) and C(emptied), files and folders to remove; C(docker) and C(restart), what engines must take up; C(state), what to remember.
   type: dict
   sample:
-    docker: {known: ['https://registry.example.com:5000'], reload: true, told: "{...}\n", unknown: []}
-    emptied: []
-    files: [{content: "{\n  \"registry-mirrors\": [...]\n}\n", mode: '0644', path: /etc/docker/daemon.json}]
-    folders: [{gid: 0, mode: '0755', path: /etc/docker, uid: 0}]
-    gone: []
+    state: |
+      {
+        "made": [
+          "/etc",
+          "/etc/docker",
+          "/etc/docker/daemon.json"
+        ],
+        "keys": [
+          "registry-mirrors"
+        ],
+        "registries": {
+          "registry.example.com:5000": {
+            "files": [],
+            "hosts": [],
+            "daemon": {
+              "registry-mirrors": [
+                "https://registry.example.com:5000"
+              ]
+            },
+            "logins": [],
+            "containerd": false
+          }
+        }
+      }
+    folders:
+      - path: /etc
+        mode: "0755"
+        uid: 0
+        gid: 0
+      - path: /etc/docker
+        mode: "0755"
+        uid: 0
+        gid: 0
+    files:
+      - path: /etc/docker/daemon.json
+        content: |
+          {
+            "registry-mirrors": [
+              "https://registry.example.com:5000"
+            ]
+          }
+        mode: "0644"
     client_keys: []
     logins: []
+    gone: []
+    emptied: []
+    docker:
+      reload: true
+      told: |
+        {
+          "registry-mirrors": [
+            "https://registry.example.com:5000"
+          ]
+        }
+      known:
+        - https://registry.example.com:5000
+      unknown: []
     restart: false
-    state: "{...}\n"
 """
 
 import tomllib

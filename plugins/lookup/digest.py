@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: digest
 short_description: The digests that image references name in their registries now
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Asks each registry, from the controller, for the digest of the manifest or index that a reference names. No layer and, without
@@ -80,6 +80,7 @@ _raw:
   description: The digests, in the order of the references.
   type: list
   elements: str
+  sample: ["sha256:380a77b1c601743572176db1e5e7a1efeb37f0e6ecd728632e6ff7791f315c4f"]
 """
 
 import difflib

@@ -159,7 +159,7 @@ def concluded(entries: t.List[Result], unfinished: bool = False, **more: t.Any) 
     result = dict(more, changed=any(entry["changed"] for entry in entries), images=images, diff=diff)
     failures = [entry["msg"] for entry in entries if entry["action"] == "failed"]
     if failures and not unfinished:
-        raise Failed("; ".join(failures), result)
+        raise Failed("; ".join(dict.fromkeys(failures)), result)
     return result
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_archive
 short_description: Have a bundle of exactly these images, in one file or folder
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Makes sure that a file or folder on the host is a bundle of exactly the named images, as their source has them now.
@@ -171,16 +171,16 @@ images:
     image_id:
       description: The engine's ID of the image. Null with O(source=registry).
       type: str
-      sample: sha256:8a1d8d7aa1f6a0c64d8d7d9a6f0c0c1b7d5b6f5e9d1e2d3c4b5a69788796a5b4
+      sample: sha256:7658df7e026fca93d2a9e517adea90b4b1f1d7cb413974649abf8297b0f53fe2
     digest:
       description: The digest of the manifest or index by which the source knows the image. Null where it has none.
       type: str
-      sample: sha256:0f0c3a3f5a1d2b4c6e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6
+      sample: sha256:380a77b1c601743572176db1e5e7a1efeb37f0e6ecd728632e6ff7791f315c4f
     config_digest:
       description: The digest of the image's config, which is the same on every engine. Null where the source does not tell it, or
         the bundle has several platforms.
       type: str
-      sample: sha256:8a1d8d7aa1f6a0c64d8d7d9a6f0c0c1b7d5b6f5e9d1e2d3c4b5a69788796a5b4
+      sample: sha256:7658df7e026fca93d2a9e517adea90b4b1f1d7cb413974649abf8297b0f53fe2
     platforms:
       description: The platforms of the image that are in the bundle.
       type: list
@@ -216,19 +216,19 @@ size:
   description: Bytes of the bundle. Null if there is none, and in check mode if it would be written.
   returned: when no image failed
   type: int
-  sample: 48238080
+  sample: 28160
 sha256:
   description:
     - SHA-256 of the file in hex. Of a folder, that of its C(index.json), which names all else in it by digest.
     - Null where O(ignore:size) is.
   returned: when no image failed
   type: str
-  sample: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+  sample: bfeef4efa871b0700e8cea33370ae7e88c2387ef3d29d66c5652cc98b6d0a860
 fetched_bytes:
   description: Bytes that were read from the source to write the bundle; of a registry, those of layers.
   returned: when no image failed
   type: int
-  sample: 48250368
+  sample: 30720
 reused_bytes:
   description:
     - Bytes of layers that did not have to be read from the source, because the old bundle or an interrupted run has them.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_build
 short_description: Let tags name the image that a context builds, and build nothing when nothing changed
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Makes sure that each of O(tags) names the image that this context builds. Before anything is built the module takes the
@@ -245,15 +245,15 @@ images:
     image_id:
       description: The engine's ID of the image that it names. Null where check mode cannot know it.
       type: str
-      sample: sha256:84b4b900c08f1ad1f6a3fc9f7f2c5d8ee5ae1b79cb5b4e1d2a3c4b5a69788796
+      sample: sha256:5e4b53d786808463ec4484bfeafcac216ee76b1c733e14b36de8816a4b4b440a
     digest:
       description: The manifest's digest, or null where the store has none, as Docker's classic store before a push.
       type: str
-      sample: sha256:d6763c252e7c074cf18e2432dfa5564028902b329d62dde7e67c17821c1e603a
+      sample: sha256:12c07e3dfae49dfc6358fbd558d350622654e7ddc0bfd96bfd3c8df1701ba86b
     config_digest:
       description: The config's digest, or null where the store does not tell it.
       type: str
-      sample: sha256:84b4b900c08f1ad1f6a3fc9f7f2c5d8ee5ae1b79cb5b4e1d2a3c4b5a69788796
+      sample: sha256:5e4b53d786808463ec4484bfeafcac216ee76b1c733e14b36de8816a4b4b440a
     changed:
       description: Whether it named another image, or none, before.
       type: bool
@@ -266,7 +266,7 @@ build_digest:
   description: The digest of all that the image is built from. Null where check mode cannot know it, before a base is pulled.
   returned: success, and where a build failed
   type: str
-  sample: sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef
+  sample: sha256:414050f79dfa253706f7ae01d71909bece0656c8ea861404a8e6182c3fb5c7ae
 reason:
   description: Why it is built, in words. Null if it is not.
   returned: success, and where a build failed
@@ -282,7 +282,15 @@ log:
   returned: success, and where a build failed
   type: list
   elements: str
-  sample: ["[1/2] FROM docker.io/library/busybox:1", "[2/2] RUN make", "cc -o app app.c"]
+  sample:
+    - "[internal] load remote build context"
+    - copy /context /
+    - "[internal] load metadata for docker.io/library/debian:12"
+    - CACHED [1/3] FROM docker.io/library/debian:12
+    - "[2/3] COPY . /app/"
+    - "[3/3] RUN echo version 2"
+    - version 2
+    - exporting to image
 """
 
 import typing as t

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_copy
 short_description: Make sure that a registry has these images of a bundle or of another registry
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Compares what each name stands for at the destination with what it stands for at the source, by digest, and copies what differs.
@@ -125,24 +125,25 @@ images:
     reference:
       description: The reference as it was written, or as the archive has it.
       type: str
-      sample: nginx:1.27
+      sample: hub.example.com/team/app:1
     destination:
       description: Its name at the destination.
       type: str
-      sample: registry.example.com/hub/library/nginx:1.27
+      sample: registry.example.com/hub/team/app:1
     image_id:
       description: Always null, as a registry has no image IDs.
       type: str
+      sample: null
     digest:
       description: The digest of the manifest or index, the same at both ends.
       returned: when the image did not fail
       type: str
-      sample: sha256:0f0c3a3f5a1d2b4c6e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6
+      sample: sha256:380a77b1c601743572176db1e5e7a1efeb37f0e6ecd728632e6ff7791f315c4f
     config_digest:
       description: The digest of the image's config. Null for an index, and for an image of a registry that was not looked into.
       returned: when the image did not fail
       type: str
-      sample: sha256:8a1d8d7aa1f6a0c64d8d7d9a6f0c0c1b7d5b6f5e9d1e2d3c4b5a69788796a5b4
+      sample: sha256:7658df7e026fca93d2a9e517adea90b4b1f1d7cb413974649abf8297b0f53fe2
     changed:
       description: Whether the name stands for another image now.
       type: bool
@@ -155,37 +156,37 @@ images:
       description: V(same_digest) if it was kept; V(absent) or V(other_digest) if it was copied.
       returned: when the image did not fail
       type: str
-      sample: absent
+      sample: other_digest
     msg:
       description: What went wrong.
       returned: when the image failed
       type: str
-      sample: "nginx:1.72: docker.io has no such image (HTTP 404): look at its repository and tag"
+      sample: "hub.example.com/team/app:3: hub.example.com has no such image (HTTP 404): look at its repository and tag"
 sent_bytes:
   description: Bytes of blobs that were sent to the destination, each once.
   returned: always
   type: int
-  sample: 48250368
+  sample: 21201
 sent_blobs:
   description: Their number.
   returned: always
   type: int
-  sample: 7
+  sample: 4
 mounted_blobs:
   description: Blobs that the destination took from another repository of its own.
   returned: always
   type: int
-  sample: 3
+  sample: 1
 held_blobs:
   description: Blobs of images to be copied that their repositories had.
   returned: always
   type: int
-  sample: 5
+  sample: 1
 held_bytes:
   description: Their bytes.
   returned: always
   type: int
-  sample: 31457280
+  sample: 10240
 """
 
 import os

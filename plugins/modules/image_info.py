@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_info
 short_description: Tell which images a host has, and layer by layer what they are made of
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Reads images, their identities and their layers from the host's engine, and which images share each layer.
@@ -82,19 +82,19 @@ images:
       description: The ID under which the engine knows it.
       type: str
       returned: success
-      sample: sha256:84b4b900c08f1ad1f6a3fc9f7f2c5d8ee5ae1b79cb5b4e1d2a3c4b5a69788796
+      sample: sha256:7658df7e026fca93d2a9e517adea90b4b1f1d7cb413974649abf8297b0f53fe2
     digest:
       description:
         - The digest of its manifest or index in the repository of the reference, or null where the store has none.
         - Of an image by its ID, the digest that all of its repositories agree on, else null.
       type: str
       returned: success
-      sample: sha256:d6763c252e7c074cf18e2432dfa5564028902b329d62dde7e67c17821c1e603a
+      sample: sha256:380a77b1c601743572176db1e5e7a1efeb37f0e6ecd728632e6ff7791f315c4f
     config_digest:
       description: The digest of its config, or null where the store does not tell it.
       type: str
       returned: success
-      sample: sha256:84b4b900c08f1ad1f6a3fc9f7f2c5d8ee5ae1b79cb5b4e1d2a3c4b5a69788796
+      sample: sha256:7658df7e026fca93d2a9e517adea90b4b1f1d7cb413974649abf8297b0f53fe2
     changed:
       description: Always V(false).
       type: bool
@@ -115,13 +115,13 @@ images:
       type: list
       elements: str
       returned: success
-      sample: [docker.io/library/nginx:1.27]
+      sample: ["docker.io/library/nginx:1.27"]
     digests:
       description: All digests by which the engine lists it, with their repositories, sorted.
       type: list
       elements: str
       returned: success
-      sample: ["docker.io/library/nginx@sha256:d6763c252e7c074cf18e2432dfa5564028902b329d62dde7e67c17821c1e603a"]
+      sample: ["docker.io/library/nginx@sha256:380a77b1c601743572176db1e5e7a1efeb37f0e6ecd728632e6ff7791f315c4f"]
     platform:
       description: What it runs on; null for an image that is not complete.
       type: str
@@ -138,12 +138,12 @@ images:
       description: When it was built, as its config says; if it does not say, null, or on Podman the time when it was asked.
       type: str
       returned: success
-      sample: "2026-04-22T09:14:03.118204561Z"
+      sample: "2026-04-22T09:14:03Z"
     size:
       description: Bytes that it takes, shared layers included; on the containerd store blobs and unpacked layers together.
       type: int
       returned: success
-      sample: 191670144
+      sample: 17
     labels:
       description: The labels of its config.
       type: dict
@@ -154,47 +154,46 @@ images:
       type: list
       elements: dict
       returned: success
-      sample:
-        - diff_id: sha256:d5f81b4a7c4098cc0942e010e357161cd617806acd31fc1c9f090cc913fe804b
-          chain_id: sha256:d5f81b4a7c4098cc0942e010e357161cd617806acd31fc1c9f090cc913fe804b
-          digest: null
-          size: 77795328
-          command: "/bin/sh -c #(nop) ADD file:7d7a2c1d9a in / "
-          shared_with: ["docker.io/library/debian:12"]
       contains:
         diff_id:
           description: Digest of its uncompressed tar.
           type: str
           returned: success
+          sample: sha256:30d72e52aa24ae4adb47fdd7d252cf544e73ebf11eedf7eff15d9a4d9c7e01f5
         chain_id:
           description: Digest of itself on all layers below it.
           type: str
           returned: success
+          sample: sha256:30d72e52aa24ae4adb47fdd7d252cf544e73ebf11eedf7eff15d9a4d9c7e01f5
         digest:
           description: Digest of its blob, or null where the store does not tell it.
           type: str
           returned: success
+          sample: sha256:30d72e52aa24ae4adb47fdd7d252cf544e73ebf11eedf7eff15d9a4d9c7e01f5
         size:
           description:
             - Bytes of the layer unpacked - of the files in it (classic store), of its tar (Podman), of the blocks that it takes
               (containerd store); null if it is not known.
           type: int
           returned: success
+          sample: 10
         command:
           description: The instruction that made it; null if that is not certain.
           type: str
           returned: success
+          sample: COPY /rootfs /
         shared_with:
           description: References of the other images that have this layer on the same layers; of an untagged one its ID.
           type: list
           elements: str
           returned: success
+          sample: ["docker.io/library/debian:12"]
 missing:
   description: Those of O(images) that the host does not have, as they were written.
   returned: success
   type: list
   elements: str
-  sample: [app:3]
+  sample: ["app:3"]
 store:
   description: How the engine keeps images - V(classic) (a graph driver), V(containerd) or V(podman).
   returned: success
@@ -204,7 +203,7 @@ engine:
   description: The engine that answered.
   returned: success
   type: dict
-  sample: {name: Docker, version: 28.5.2, api: "1.51", url: "unix:///var/run/docker.sock"}
+  sample: {name: Docker, version: 28.5.2+dfsg4, api: "1.51", url: "unix:///var/run/docker.sock"}
 storage:
   description:
     - The storage driver, the file system below it as the engine or the kernel calls it (null if unknown), and the folder.
@@ -217,7 +216,9 @@ weaknesses:
   returned: success
   type: list
   elements: str
-  sample: ["While an image is loaded from an archive it takes twice its size."]
+  sample:
+    - "The classic store knows the manifest digest only of what was pulled or pushed: an image from an archive or a build has none."
+    - While an image is loaded from an archive it takes twice its size.
 """
 
 from ..module_utils._engine.discover import connect

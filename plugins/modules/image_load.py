@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_load
 short_description: Load images from an archive, sending the host only the layers that it lacks
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Makes sure that a host's engine has the images of an archive, under their names.
@@ -134,19 +134,19 @@ images:
       description: All names of the image on the host.
       type: list
       elements: str
-      sample: [docker.io/library/app:1]
+      sample: ["docker.io/library/app:1"]
     image_id:
       description: The engine's ID of the image. Null for an image that check mode would load.
       type: str
-      sample: sha256:8a1d8d7aa1f6a0c64d8d7d9a6f0c0c1b7d5b6f5e9d1e2d3c4b5a69788796a5b4
+      sample: sha256:7658df7e026fca93d2a9e517adea90b4b1f1d7cb413974649abf8297b0f53fe2
     digest:
       description: The digest of the manifest or index by which the engine knows the image. Null where it has none.
       type: str
-      sample: sha256:0f0c3a3f5a1d2b4c6e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6
+      sample: sha256:380a77b1c601743572176db1e5e7a1efeb37f0e6ecd728632e6ff7791f315c4f
     config_digest:
       description: The digest of the image's config, which is the same on every engine.
       type: str
-      sample: sha256:8a1d8d7aa1f6a0c64d8d7d9a6f0c0c1b7d5b6f5e9d1e2d3c4b5a69788796a5b4
+      sample: sha256:7658df7e026fca93d2a9e517adea90b4b1f1d7cb413974649abf8297b0f53fe2
     changed:
       description: Whether one of the references names another image now.
       type: bool
@@ -158,7 +158,7 @@ images:
     layers:
       description: Number of the image's layers.
       type: int
-      sample: 3
+      sample: 2
     layers_sent:
       description: How many of them the host lacked.
       type: int
@@ -167,12 +167,12 @@ images:
       description: What went wrong.
       returned: when the image failed
       type: str
-      sample: "app:1: the engine at unix:///var/run/docker.sock did not load it: no space left on device"
+      sample: "docker.io/library/app:1: the engine at unix:///var/run/docker.sock did not load it: no space left on device"
 sent_bytes:
   description: Bytes of blobs (layers, configs, manifests) that were sent to the host, or would be in check mode.
   returned: always
   type: int
-  sample: 1214464
+  sample: 11240
 sent_blobs:
   description: Number of blobs that were sent or would be.
   returned: always
@@ -182,12 +182,12 @@ held_bytes:
   description: Bytes of the wished images' blobs that were not needed, because the host has what is in them.
   returned: always
   type: int
-  sample: 104857600
+  sample: 10240
 held_blobs:
   description: Number of those blobs.
   returned: always
   type: int
-  sample: 4
+  sample: 1
 seconds:
   description: How long the task took on this host.
   returned: when O(remote_src=false)
@@ -202,11 +202,13 @@ import typing as t
 
 from ..module_utils._engine.discover import connect
 from ..module_utils._errors import InvalidInput, StagingError, naming
-from ..module_utils._flow.load import Loader, Staged, perform
+from ..module_utils._flow.load import Loader, perform
+from ..module_utils._flow.staged import Staged
 from ..module_utils._flow.staging import FOLDER, Staging, default_root
 from ..module_utils._module import concluded, run
 from ..module_utils._options import LOAD
-from ..module_utils._plan.load import Elsewhere, Wanted, want
+from ..module_utils._plan.load import Elsewhere
+from ..module_utils._plan.wish import Wanted
 
 
 def body(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any]:
@@ -225,6 +227,7 @@ def from_host(params: t.Dict[str, t.Any], check_mode: bool) -> t.Dict[str, t.Any
     # Late: a host to which blobs are sent need not know how to read archives.
     from ..module_utils._flow.archived import Archived
     from ..module_utils._oci.archive import Archive, select, several
+    from ..module_utils._plan.names import want
 
     scratch = tempfile.mkdtemp(prefix="stowage.oci-", dir=params["staging_dir"] or FOLDER)
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_pull
 short_description: Make sure that a host has the images that references name now
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Compares what each reference names on the host with what it names in the registry, by digest, and pulls what differs.
@@ -119,15 +119,15 @@ images:
     image_id:
       description: The engine's ID of the image that the reference names. Null where check mode cannot know it.
       type: str
-      sample: sha256:8a1d8d7aa1f6a0c64d8d7d9a6f0c0c1b7d5b6f5e9d1e2d3c4b5a69788796a5b4
+      sample: sha256:7658df7e026fca93d2a9e517adea90b4b1f1d7cb413974649abf8297b0f53fe2
     digest:
       description: The digest of the manifest or index that the reference names. Null where the store has none, as after a load.
       type: str
-      sample: sha256:0f0c3a3f5a1d2b4c6e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6
+      sample: sha256:380a77b1c601743572176db1e5e7a1efeb37f0e6ecd728632e6ff7791f315c4f
     config_digest:
       description: The digest of the image's config, which is the same on every engine. Null where the store does not tell it.
       type: str
-      sample: sha256:8a1d8d7aa1f6a0c64d8d7d9a6f0c0c1b7d5b6f5e9d1e2d3c4b5a69788796a5b4
+      sample: sha256:7658df7e026fca93d2a9e517adea90b4b1f1d7cb413974649abf8297b0f53fe2
     changed:
       description: Whether the reference names another image now.
       type: bool
@@ -149,7 +149,8 @@ images:
       description: What went wrong.
       returned: when the image failed
       type: str
-      sample: "nginx:1.72: docker.io has no such image (manifest unknown)"
+      sample: "nginx:1.72: docker.io has no such image (manifest for docker.io/library/nginx:1.72 not found: manifest unknown: manifest\
+        \ unknown): look at its repository and tag"
 """
 
 import typing as t

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_push
 short_description: Make sure that a registry has the images that references name on a host
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Asks the registry first, and pushes only where its image differs in content from the host's. The same content is the same
@@ -97,17 +97,17 @@ images:
       description: The engine's ID of the image that the reference names on the host.
       type: str
       returned: when the image did not fail
-      sample: sha256:8a1d8d7aa1f6a0c64d8d7d9a6f0c0c1b7d5b6f5e9d1e2d3c4b5a69788796a5b4
+      sample: sha256:7658df7e026fca93d2a9e517adea90b4b1f1d7cb413974649abf8297b0f53fe2
     digest:
       description: The digest of the manifest or index that the registry has now. Null where check mode cannot know it.
       type: str
       returned: when the image did not fail
-      sample: sha256:0f0c3a3f5a1d2b4c6e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6
+      sample: sha256:c588bc4fc3b265d0bfebce4391079ed0513cd08ca3a677acb5daff906df2f5e1
     config_digest:
       description: The digest of the image's config, which is the same on every engine. Null where the store does not tell it.
       type: str
       returned: when the image did not fail
-      sample: sha256:8a1d8d7aa1f6a0c64d8d7d9a6f0c0c1b7d5b6f5e9d1e2d3c4b5a69788796a5b4
+      sample: sha256:7658df7e026fca93d2a9e517adea90b4b1f1d7cb413974649abf8297b0f53fe2
     changed:
       description: Whether the registry has another image under this reference now.
       type: bool
@@ -129,7 +129,7 @@ images:
       description: What went wrong.
       returned: when the image failed
       type: str
-      sample: "registry.example.com/app:3: the engine at unix:///var/run/docker.sock has no such image to push"
+      sample: "registry.example.com/app:3: the engine at unix:///var/run/docker.sock has no such image to push: it has registry.example.com/app:2.0.1"
 """
 
 import typing as t

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_remove
 short_description: Remove images from a host, and say what that freed
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Makes sure that references name nothing on a host, and that image IDs are not there. What is absent already is fine.
@@ -109,17 +109,17 @@ images:
       description: The image that it named; null if there was none.
       type: str
       returned: success
-      sample: sha256:84b4b900c08f1ad1f6a3fc9f7f2c5d8ee5ae1b79cb5b4e1d2a3c4b5a69788796
+      sample: sha256:7658df7e026fca93d2a9e517adea90b4b1f1d7cb413974649abf8297b0f53fe2
     digest:
       description: Its manifest's or index's digest, or null where the store has none.
       type: str
       returned: success
-      sample: sha256:d6763c252e7c074cf18e2432dfa5564028902b329d62dde7e67c17821c1e603a
+      sample: sha256:380a77b1c601743572176db1e5e7a1efeb37f0e6ecd728632e6ff7791f315c4f
     config_digest:
       description: Its config's digest, or null where the store does not tell it.
       type: str
       returned: success
-      sample: sha256:84b4b900c08f1ad1f6a3fc9f7f2c5d8ee5ae1b79cb5b4e1d2a3c4b5a69788796
+      sample: sha256:7658df7e026fca93d2a9e517adea90b4b1f1d7cb413974649abf8297b0f53fe2
     changed:
       description: Whether this one changed something.
       type: bool
@@ -141,7 +141,7 @@ freed_bytes:
   description: Bytes that went with the images; see the notes.
   returned: always
   type: int
-  sample: 187432960
+  sample: 10240
 """
 
 from ..module_utils._engine.discover import connect

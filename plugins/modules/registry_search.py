@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: registry_search
 short_description: Tell which repositories a registry offers, their tags and what these name
-version_added: 0.1.0
+version_added: 1.0.0
 author: stowage.oci contributors (@stowage)
 description:
   - Searches Docker Hub, Quay and others that have a search, and picks from the list of all repositories of a registry that has none.
@@ -181,7 +181,7 @@ repositories:
       description: One line about it. Null where the API tells none.
       type: str
       returned: always
-      sample: Official build of Nginx.
+      sample: About nginx.
     stars:
       description: How many like it. Null where the API does not tell.
       type: int
@@ -209,7 +209,7 @@ repositories:
             - The digest of the manifest or index that the tag names. Null without O(digests), though Nexus tells it anyway, and
               where the tag names no image.
           type: str
-          sample: sha256:0f0c3a3f5a1d2b4c6e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6
+          sample: sha256:380a77b1c601743572176db1e5e7a1efeb37f0e6ecd728632e6ff7791f315c4f
 truncated:
   description: Whether there are more repositories than are returned.
   returned: always

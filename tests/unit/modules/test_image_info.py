@@ -224,3 +224,13 @@ def test_two_hundred_images_cost_two_calls_each_and_one_list():
 def test_a_malformed_name():
     with FakeEngine() as engine:
         assert "'App:1' is not an image reference" in fail(image_info, engine_host=engine.url, images=["App:1"])["msg"]
+
+
+def test_what_fails_alike_for_several_images_is_said_once():
+    with FakeEngine("classic") as engine:
+        engine.hold(APP, OTHER)
+        for made in (APP, OTHER):
+            engine.answer("GET", "/images/%s/history" % identity(engine, made), 500, {"message": "corrupt database"})
+        result = fail(image_info, engine_host=engine.url)
+        assert [entry["msg"] for entry in result["images"]] == [result["msg"]] * 2
+        assert result["msg"] == "the engine at %s refused (HTTP 500): corrupt database" % engine.url
