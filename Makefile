@@ -4,7 +4,7 @@
 # The longest first: four run side by side, for they wait for engines more than they compute.
 RINGS = contract integration molecule unit sanity lint
 
-.PHONY: bench demo matrix test venv $(RINGS)
+.PHONY: bench core demo docs matrix test venv $(RINGS)
 
 demo: .venv/demo
 	.venv/bin/python demo/demo.py
@@ -14,8 +14,11 @@ test: .venv/tests
 	@$(MAKE) --keep-going --jobs=4 --output-sync=target --no-print-directory SCENARIO="default airgap" $(RINGS); \
 	    .venv/bin/python dev/report.py $$? $(RINGS)
 
-$(RINGS) matrix: .venv/tests
+$(RINGS) core docs: .venv/tests
 	.venv/bin/nox --session $@ $(if $(and $(SCENARIO),$(filter molecule,$@)),-- $(SCENARIO))
+
+matrix: .venv/tests
+	.venv/bin/nox --session matrix core docs
 
 bench: .venv/tests
 	.venv/bin/python bench/bench.py

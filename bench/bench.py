@@ -6,8 +6,8 @@ Each of BENCHMARKS is a file here with a title and `cases`. Of every case each c
 turn for ROUNDS rounds; medians count. A contender is one command: its wall time, its CPU time with all that it starts, and
 the most memory that one process of it had, each measured around it from outside.
 
-All results go to bench/results.json, and as a table to stdout. `python bench/bench.py from_registry` runs one benchmark and
-prints it alone. Everything else that it makes lies in one temporary folder and goes with it.
+Each benchmark's results take the place of its former ones in bench/results.json, and from there go into the README's tables and
+docs/bench.svg. `python bench/bench.py unchanged` runs one alone. Everything else lies in a temporary folder and goes with it.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Callable, Iterable, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple
 
 sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT / "dev")]
+import chart  # noqa: E402
 import debs  # noqa: E402
 import peers  # noqa: E402
+import results  # noqa: E402
+from results import Aim  # noqa: E402
 
-BENCHMARKS = ("from_registry", "into_registry", "across_registries", "catalog", "builds")
+BENCHMARKS = ("unchanged", "preload", "from_registry", "into_registry", "across_registries", "builds", "catalog", "controller")
 ROUNDS = 5
-RESULTS = HERE / "results.json"
 
 
 class Command(NamedTuple):
@@ -59,12 +61,20 @@ class Contender(NamedTuple):
 
 
 class Case(NamedTuple):
+    """The first contender is ours, and the second its peer, unless that is the same in another way. `main`: shown in README and chart.
+
+    `rounds`: at most so many, for a command that does the same for many and takes minutes.
+    """
+
     title: str
     contenders: list[Contender]
+    aims: tuple[Aim, ...] = ()
+    main: bool = True
+    rounds: int | None = None
 
 
 class Sample(NamedTuple):
-    """Seconds of wall and CPU time, and MiB."""
+    """results.FIELDS"""
 
     seconds: float
     cpu: float
@@ -76,24 +86,28 @@ def module(name: str, **params: Any) -> Command:
     return Command([sys.executable, str(HERE / "plain.py"), name], json.dumps(params))
 
 
-def play(folder: Path, task: dict[str, Any]) -> Command:
-    """A play of one task on this machine; the checkout and the peers are its collections, and what Ansible writes goes below `folder`."""
+def play(folder: Path, *tasks: dict[str, Any], hosts: Mapping[str, Mapping[str, Any]] | None = None) -> Command:
+    """A play of these tasks on this machine, or on all `hosts` (name -> variables) at once.
+
+    The checkout and the peers are its collections, and what Ansible writes goes below `folder`.
+    """
     ours = folder / "collections/ansible_collections/stowage/oci"
     if not ours.exists():
         ours.parent.mkdir(parents=True)
         ours.symlink_to(ROOT)
-    text = json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}])
-    playbook = folder / f"play-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    playbook.write_text(text)
+    hosts = hosts or {"localhost": {"ansible_connection": "local"}}
+    playbook = _written(folder, "play", [{"hosts": "all", "gather_facts": False, "tasks": list(tasks)}])
+    inventory = _written(folder, "hosts", {"all": {"hosts": hosts}})
     settings = {
         "COLLECTIONS_PATH": f"{folder}/collections:{peers.collections()}",
         "HOME": folder / "ansible",
         "REMOTE_TEMP": folder / "remote",
         "PYTHON_INTERPRETER": sys.executable,
         "NOCOLOR": "1",
+        "FORKS": len(hosts),
     }
     program = str(Path(sys.executable).parent / "ansible-playbook")
-    return Command(["env", *(f"ANSIBLE_{key}={value}" for key, value in settings.items()), program, "-i", "localhost,", "-c", "local", str(playbook)])
+    return Command(["env", *(f"ANSIBLE_{key}={value}" for key, value in settings.items()), program, "-i", str(inventory), str(playbook)])
 
 
 def skopeo(folder: Path, *args: str) -> Command:
@@ -118,7 +132,7 @@ def run(case: Case, rounds: int) -> dict[str, Any]:
     """The case's measurements by contender; the first round only warms up."""
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in case.contenders}
     told: dict[str, dict[str, int]] = {}
-    for number in range(rounds + 1):
+    for number in range(min(rounds, case.rounds or rounds) + 1):
         for contender in case.contenders:
             sample, printed = measure(contender.prepare())
             told[contender.name] = contender.check(printed) or {}
@@ -141,68 +155,77 @@ def measure(command: Command) -> tuple[Sample, str]:
         return Sample(*json.loads(report.read_text())), done.stdout
 
 
-def table(results: Iterable[dict[str, Any]]) -> str:
-    """For the README: a line for each case, the medians of each contender."""
-    lines = []
-    for benchmark in results:
-        names = list(benchmark["cases"][0]["contenders"])
-        lines += [f"| {benchmark['title']} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-        for case in benchmark["cases"]:
-            cells = [
-                f"{found['seconds']:.2f} s, CPU {found['cpu']:.2f} s, {found['memory']:.0f} MiB" if found else ""
-                for found in (case["contenders"].get(name) for name in names)
-            ]
-            lines.append(f"| {case['title']} | {' | '.join(cells)} |")
-        lines.append("")
-    return "\n".join(lines)
-
-
 def surroundings() -> dict[str, Any]:
     """What the numbers depend on."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     system = platform.freedesktop_os_release()["PRETTY_NAME"]
-    manifest = peers.collections() / "ansible_collections/community/docker/MANIFEST.json"
+    collections = peers.collections() / "ansible_collections"
     versions = {
         "python": platform.python_version(),
         "requests": importlib.import_module("requests").__version__,
         "ansible-core": importlib.import_module("ansible.release").__version__,
-        "community.docker": json.loads(manifest.read_text())["collection_info"]["version"],
+        **{name: _collection(collections / name.replace(".", "/")) for name in ("community.docker", "containers.podman")},
         "crane": debs.crane().parents[2].name.partition("-")[2],
         "docker": debs.docker(28).name.partition("-")[2].partition("_")[0],
-        **{package: _printed("dpkg-query", "-W", "-f", "${Version}", package) for package in ("skopeo", "docker-registry")},
+        **{name: _printed("dpkg-query", "-W", "-f", "${Version}", name) for name in ("skopeo", "docker-registry", "podman") if debs.which(name)},
     }
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "machine": {"cores": os.cpu_count(), "memory_gib": round(memory), "system": system, "kernel": platform.release().partition("-")[0]},
         "versions": versions,
-        "rounds": ROUNDS,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the modules beside other tools.")
     parser.add_argument("benchmark", nargs="*", choices=[*BENCHMARKS, []], help="all of them, if none is named")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="fewer are for a look: results.json is written with %(default)s alone")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="fewer than %(default)s are for a look, and nothing is written")
+    parser.add_argument("--table", action="store_true", help="measure nothing, print the README's tables")
+    parser.add_argument("--chart", action="store_true", help="measure nothing, write docs/bench.svg")
     options = parser.parse_args()
-    chosen = options.benchmark or BENCHMARKS
+    if options.table:
+        print(results.text(), end="")
+    if options.chart:
+        chart.write()
+    if not options.table and not options.chart:
+        for name in options.benchmark or BENCHMARKS:
+            entry = benchmark(name, options.rounds)
+            print(results.table(entry, full=True), flush=True)
+            if options.rounds >= ROUNDS:
+                results.replace(entry, BENCHMARKS)
+        if options.rounds >= ROUNDS:
+            chart.write()
+            results.publish()
+
+
+def benchmark(name: str, rounds: int) -> results.Entry:
+    """Run one; the entry that results.json has for it."""
     debs.ensure(["docker-registry", "skopeo"])
-    results = []
-    for name in chosen:
-        benchmark = importlib.import_module(name)
-        found: dict[str, Any] = {"name": name, "title": benchmark.TITLE, "cases": []}
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="stowage-bench-")))
-            for case in benchmark.cases(folder, stack):
-                print(f"{benchmark.TITLE}: {case.title}", file=sys.stderr, flush=True)
-                found["cases"].append({"title": case.title, "contenders": run(case, options.rounds)})
-        results.append(found)
-        print(table([found]), flush=True)
-    if set(chosen) == set(BENCHMARKS) and options.rounds == ROUNDS:
-        RESULTS.write_text(json.dumps({**surroundings(), "benchmarks": results}, indent=1) + "\n")
+    file = importlib.import_module(name)
+    cases = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="stowage-bench-")))
+        for case in file.cases(folder, stack):
+            print(f"{file.TITLE}: {case.title}", file=sys.stderr, flush=True)
+            found = run(case, rounds)
+            cases.append({"title": case.title, "main": case.main, "contenders": found, "aims": [aim.judged(found) for aim in case.aims]})
+    return {"name": name, "title": file.TITLE, **surroundings(), "rounds": rounds, "cases": cases}
+
+
+def _written(folder: Path, kind: str, document: Any) -> Path:
+    """A file of its own for each document; JSON is YAML."""
+    text = json.dumps(document)
+    path = folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    path.write_text(text)
+    return path
 
 
 def _medians(samples: list[Sample]) -> dict[str, float]:
     return {field: round(statistics.median(getattr(sample, field) for sample in samples), 3) for field in Sample._fields}
+
+
+def _collection(folder: Path) -> str:
+    return json.loads((folder / "MANIFEST.json").read_text())["collection_info"]["version"]
 
 
 def _printed(*command: str) -> str:

@@ -29,9 +29,9 @@ class Image(NamedTuple):
 
 def push(registry: engines.Registry, repository: str) -> tuple[Image, Image]:
     """Have the image in the repository, and another one that differs in the last layer; tags are for `tag`."""
-    layers = [_layer(registry, repository, f"layer {number}") for number in range(LAYERS)]
-    other = _layer(registry, repository, "another last layer")
-    return _image(registry, repository, layers), _image(registry, repository, [*layers[:-1], other])
+    layers = [put_layer(registry, repository, f"layer {number}") for number in range(LAYERS)]
+    other = put_layer(registry, repository, "another last layer")
+    return put_image(registry, repository, layers), put_image(registry, repository, [*layers[:-1], other])
 
 
 def tag(registry: engines.Registry, name: str, image: Image) -> None:
@@ -71,9 +71,9 @@ def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _layer(registry: engines.Registry, repository: str, seed: str) -> tuple[str, dict[str, Any]]:
+def put_layer(registry: engines.Registry, repository: str, seed: str, size: int = LAYER_BYTES) -> tuple[str, dict[str, Any]]:
     """A layer in the repository: its diff ID and its descriptor."""
-    data = hashlib.shake_128(seed.encode()).digest(LAYER_BYTES)
+    data = hashlib.shake_128(seed.encode()).digest(size)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         member = tarfile.TarInfo(seed.replace(" ", "-"))
@@ -84,7 +84,7 @@ def _layer(registry: engines.Registry, repository: str, seed: str) -> tuple[str,
     return digest(packed.getvalue()), put(registry, repository, blob, TYPES + "layer.v1.tar+gzip")
 
 
-def _image(registry: engines.Registry, repository: str, layers: list[tuple[str, dict[str, Any]]]) -> Image:
+def put_image(registry: engines.Registry, repository: str, layers: list[tuple[str, dict[str, Any]]]) -> Image:
     config = {
         "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/app"]},
         "rootfs": {"type": "layers", "diff_ids": [diff_id for diff_id, _descriptor in layers]},

@@ -14,19 +14,15 @@ from ansible.errors import AnsibleFileNotFound
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._errors import ArchiveError, InvalidInput, StagingError, StowageError
-from ..module_utils._flow.staging import blob_folder, piece_name
+from ..module_utils._flow.staging import put
 from ..module_utils._oci.archive import select
-from ..module_utils._oci.extent import Extent
 from ..module_utils._options import LOAD, check, discreet
-from ..module_utils._plan.load import Elsewhere, Need, Wanted, want
+from ..module_utils._plan.load import Elsewhere, Need
+from ..module_utils._plan.names import want
+from ..module_utils._plan.wish import Wanted
+from ..plugin_utils import _pieces
 from ..plugin_utils._catalogue import Catalogue
 from ..plugin_utils._progress import Progress
-
-LEAST, FIRST, MOST = 1 << 20, 4 << 20, 16 << 20
-"""Bytes that are sent at once, and so the most that an interrupted run sends twice: as many as take about a second."""
-
-SMALL, MANY = 16 << 10, 64
-"""Pieces of at most so many bytes, such as manifests and configs, go together, so many in one command."""
 
 ROUNDS = 6
 """Ask; ask again with sizes that only expanding told; load; the same two in full for what a thin load did not bring; and one to
@@ -109,13 +105,12 @@ class ActionModule(ActionBase):
 
     # The transfer
 
-    def _send(self, blobs: t.Sequence[_Blob], root: str, progress: Progress) -> None:
+    def _send(self, blobs: t.Sequence[_pieces.Blob], root: str, progress: Progress) -> None:
         """Send each blob from where the host has it; raises StagingError if the host cannot take it."""
         progress.start([blob.extent.size for blob in blobs], [blob.staged for blob in blobs])
-        ways = [self._put_by_stdin] if self._takes_stdin() else []
-        ways.append(self._put_by_file)
-        pace = _Pace()
-        for pieces in _batches(_pieces(blobs, pace)):
+        ways = self._ways()
+        pace = _pieces.Pace()
+        for pieces in _pieces.batches(_pieces.cut(blobs, pace)):
             progress.doing = "sending %s" % pieces[-1].blob.what
             started = time.monotonic()
             while True:
@@ -130,6 +125,22 @@ class ActionModule(ActionBase):
             for piece in pieces:
                 progress.add(len(piece.data), piece.last)
 
+    def _ways(self) -> t.List[t.Callable[[str, t.Sequence[_pieces.Piece]], t.Optional[str]]]:
+        """How pieces get to the host, the best way first; each returns None, or what went wrong."""
+        if getattr(self._connection, "ansible_name", "") == "ansible.builtin.local" and not self._connection.become:
+            return [self._put_here]
+        return [self._put_by_stdin, self._put_by_file] if self._takes_stdin() else [self._put_by_file]
+
+    @staticmethod
+    def _put_here(root: str, pieces: t.Sequence[_pieces.Piece]) -> t.Optional[str]:
+        """On this machine and as this user, without a command."""
+        try:
+            for piece in pieces:
+                put(root, piece.blob.digest, piece.offset, piece.data)
+        except OSError as error:
+            return str(error)
+        return None
+
     def _takes_stdin(self) -> bool:
         """Whether a command on the host may be given a piece on its standard input."""
         connection, become = self._connection, self._connection.become
@@ -140,48 +151,26 @@ class ActionModule(ActionBase):
         # Other connections than ssh answer a prompt for a password through a terminal, which then is the standard input.
         return not (become and become.expect_prompt()) or connection.transport == "ssh"
 
-    def _put_by_stdin(self, root: str, pieces: t.Sequence[_Piece]) -> t.Optional[str]:
-        """None, or what went wrong."""
-        return self._store(root, pieces, "", _joined(pieces))
+    def _put_by_stdin(self, root: str, pieces: t.Sequence[_pieces.Piece]) -> t.Optional[str]:
+        return self._store(root, pieces, "", _pieces.joined(pieces))
 
-    def _put_by_file(self, root: str, pieces: t.Sequence[_Piece]) -> t.Optional[str]:
+    def _put_by_file(self, root: str, pieces: t.Sequence[_pieces.Piece]) -> t.Optional[str]:
         """As copy does: into Ansible's temporary folder of the login user, and from there as the become user."""
         folder = self._connection._shell.tmpdir or self._make_tmp_path()
         with tempfile.NamedTemporaryFile(dir=C.DEFAULT_LOCAL_TMP) as local:
-            local.write(_joined(pieces))
+            local.write(_pieces.joined(pieces))
             local.flush()
             remote = self._transfer_file(local.name, self._connection._shell.join_path(folder, "pieces"))
         if self._is_become_unprivileged():
             self._fixup_perms2((folder, remote))
         return self._store(root, pieces, "exec < %s && " % shlex.quote(remote), None)
 
-    def _store(self, root: str, pieces: t.Sequence[_Piece], source: str, data: t.Optional[bytes]) -> t.Optional[str]:
-        answer = self._low_level_execute_command(source + _command(root, pieces), in_data=data)
+    def _store(self, root: str, pieces: t.Sequence[_pieces.Piece], source: str, data: t.Optional[bytes]) -> t.Optional[str]:
+        answer = self._low_level_execute_command(source + _pieces.command(root, pieces), in_data=data)
         return None if answer["rc"] == 0 else " ".join((answer["stderr"] or answer["stdout"]).split())
 
 
-class _Blob(t.NamedTuple):
-    """A blob to send: its bytes on the controller, and how many of them the host has staged."""
-
-    digest: str
-    what: str
-    extent: Extent
-    staged: int
-
-
-class _Piece(t.NamedTuple):
-    """Bytes of a blob from ``offset`` on."""
-
-    blob: _Blob
-    offset: int
-    data: bytes
-
-    @property
-    def last(self) -> bool:
-        return self.offset + len(self.data) == self.blob.extent.size
-
-
-def _located(catalogue: Catalogue, missing: t.Sequence[t.Mapping[str, t.Any]], wishes: t.Iterable[Wanted]) -> t.List[_Blob]:
+def _located(catalogue: Catalogue, missing: t.Sequence[t.Mapping[str, t.Any]], wishes: t.Iterable[Wanted]) -> t.List[_pieces.Blob]:
     """``missing`` is what the module asks for, of which ``wishes`` have all there is in the archive."""
     needs = [Need(*(item[field] for field in Need._fields)) for item in missing]
     layers = [layer.descriptor.digest for one in wishes for variant in one.variants for layer in variant.layers]
@@ -191,64 +180,5 @@ def _located(catalogue: Catalogue, missing: t.Sequence[t.Mapping[str, t.Any]], w
         extent = extents[need.of]
         if need.digest != need.of:
             extent = catalogue.expanded(extent, need.digest, need.what)
-        blobs.append(_Blob(need.digest, need.what, extent, item["staged"]))
+        blobs.append(_pieces.Blob(need.digest, need.what, extent, item["staged"]))
     return blobs
-
-
-class _Pace:
-    """How many bytes to send at once: each command has a price of its own, and what is on its way at an interruption is lost."""
-
-    def __init__(self) -> None:
-        self.size = FIRST
-
-    def took(self, seconds: float) -> None:
-        if seconds < 0.5:
-            self.size = min(self.size * 2, MOST)
-        elif seconds > 2:
-            self.size = max(self.size // 2, LEAST)
-
-
-def _pieces(blobs: t.Sequence[_Blob], pace: _Pace) -> t.Iterator[_Piece]:
-    """What the host has not staged, the small blobs first."""
-    for blob in sorted(blobs, key=lambda blob: blob.extent.size > SMALL):
-        offset, extent = blob.staged, blob.extent
-        with extent._replace(offset=extent.offset + offset, size=extent.size - offset).open() as stream:
-            while offset < extent.size:
-                data = stream.read(pace.size)
-                if not data:
-                    raise ArchiveError("%s: changed while it was read: run again once nobody writes to it" % extent.path)
-                yield _Piece(blob, offset, data)
-                offset += len(data)
-
-
-def _batches(pieces: t.Iterable[_Piece]) -> t.Iterator[t.List[_Piece]]:
-    """Lists of small pieces, and large ones alone."""
-    batch: t.List[_Piece] = []
-    for piece in pieces:
-        if batch and (len(piece.data) > SMALL or len(batch) == MANY):
-            yield batch
-            batch = []
-        batch.append(piece)
-        if len(piece.data) > SMALL:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _joined(pieces: t.Sequence[_Piece]) -> bytes:
-    return pieces[0].data if len(pieces) == 1 else b"".join(piece.data for piece in pieces)
-
-
-def _command(root: str, pieces: t.Sequence[_Piece]) -> str:
-    """A shell's way to cut its standard input into pieces, each of which has its name once it is whole.
-
-    Of all commands only dd, a byte at a time, is sure not to read further than it is told.
-    """
-    take = "cat >" if len(pieces) == 1 else 'dd bs=1 count="$3" of='
-    calls = []
-    for piece in pieces:
-        folder = "%s/%s" % (root, blob_folder(piece.blob.digest))
-        calls.append("put %s %s %d" % (shlex.quote(folder), piece_name(piece.offset, piece.data), len(piece.data)))
-    put = 'put() { { test -d "$1" || mkdir -p "$1"; } && %s"$1/$2.part" && mv -f "$1/$2.part" "$1/$2"; }' % take
-    return "umask 077; %s; %s" % (put, " && ".join(calls))

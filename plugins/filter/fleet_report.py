@@ -29,7 +29,8 @@ seealso:
 """
 
 EXAMPLES = r"""
-- hosts: fleet
+- name: Ask the fleet
+  hosts: fleet
   gather_facts: false
   tasks:
     - name: Look at all images

@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 import debs
 import engines
 import pytest
-from ansible_collections.stowage.oci.plugins.module_utils._oci.archive import Archive, Entry
+from ansible_collections.stowage.oci.plugins.module_utils._oci.archive import Archive
+from ansible_collections.stowage.oci.plugins.module_utils._oci.entries import Entry
 from ansible_collections.stowage.oci.plugins.module_utils._oci.compression import HEAD, Expanding, sniff
 from ansible_collections.stowage.oci.plugins.module_utils._oci.digest import CHUNK, Verified, drain
 from ansible_collections.stowage.oci.plugins.module_utils._oci.manifest import OCI_LAYER, oci_type

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple
 import debs
 import engines
 import pytest
+import sshd
 from ansible_collections.stowage.oci.tests.unit.images import write_layout
 from ansible_collections.stowage.oci.tests.real import *  # noqa: F401,F403  # pylint: disable=wildcard-import,unused-wildcard-import
 
@@ -143,44 +143,11 @@ def offer(registry: engines.Registry, tmp_path: Path) -> Callable[..., str]:
     return push
 
 
-@pytest.fixture(scope="session")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """A machine that is reached over ssh as root: gives its variables for an inventory.
-
-    It is this one, in namespaces of its own: its /run and /var/lib are empty.
-    """
-    debs.ensure(["openssh-server"])
-    root = tmp_path_factory.mktemp("sshd")
-    port = engines.free_port()
-    for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", root / name], check=True)
-    (root / "known_hosts").write_text(f"[127.0.0.1]:{port} {(root / 'host.pub').read_text()}")
-    (root / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {root}/host\nAuthorizedKeysFile {root}/user.pub .ssh/authorized_keys\nPidFile none\n"
-        "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n"
-    )
-
-    def answers() -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-                return connection.recv(4) == b"SSH-"
-        except OSError:
-            return False
-
-    command = ["sh", "-c", f"mkdir /run/sshd && exec {debs.which('sshd')} -D -e -f {root}/sshd_config"]
-    process = engines.Process("sshd", root, command, dict(os.environ), answers)
-    process.start()
-    try:
-        yield {
-            "ansible_connection": "ssh",
-            "ansible_host": "127.0.0.1",
-            "ansible_port": port,
-            "ansible_user": "root",
-            "ansible_ssh_private_key_file": str(root / "user"),
-            "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={root}/known_hosts -o IdentitiesOnly=yes",
-        }
-    finally:
-        process.kill()
+@pytest.fixture(scope="session", name="sshd")
+def _sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """The variables of a machine that is reached over ssh as root: see dev/sshd.py."""
+    with sshd.start(tmp_path_factory.mktemp("sshd")) as variables:
+        yield variables
 
 
 def _galaxy(home: Path, *args: Any) -> None:

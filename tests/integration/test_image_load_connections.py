@@ -14,8 +14,8 @@ from pathlib import Path
 import debs
 import engines
 import pytest
-from ansible_collections.stowage.oci.plugins.action.image_load import FIRST
 from ansible_collections.stowage.oci.plugins.module_utils._flow.staging import default_root
+from ansible_collections.stowage.oci.plugins.plugin_utils._pieces import FIRST
 from ansible_collections.stowage.oci.tests.unit.images import image, layer, write_layout
 
 # Several pieces, and five blobs that go together.

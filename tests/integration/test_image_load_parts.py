@@ -16,7 +16,7 @@ from ansible_collections.stowage.oci.plugins.action import image_load
 from ansible_collections.stowage.oci.plugins.module_utils._errors import ArchiveError, StagingError
 from ansible_collections.stowage.oci.plugins.module_utils._flow.staging import Staging
 from ansible_collections.stowage.oci.plugins.module_utils._oci.extent import Extent
-from ansible_collections.stowage.oci.plugins.plugin_utils import _catalogue
+from ansible_collections.stowage.oci.plugins.plugin_utils import _catalogue, _pieces
 from ansible_collections.stowage.oci.tests.unit.images import image, layer, pack, sha256, write_layout
 
 APP = image([layer({"big": bytes(range(256)) * 256}), layer({"app": b"1"})], names=["registry.example.com/app:1"])
@@ -29,21 +29,21 @@ def blobs(folder, *contents, staged=0):
         digest = sha256(content)
         path = folder / digest
         path.write_bytes(content)
-        found.append(image_load._Blob(digest, "layer 1 of app:1", Extent(str(path), 0, len(content)), staged))
+        found.append(_pieces.Blob(digest, "layer 1 of app:1", Extent(str(path), 0, len(content)), staged))
     return found
 
 
 def pieces(found, size=1 << 20):
-    pace = image_load._Pace()
+    pace = _pieces.Pace()
     pace.size = size
-    return image_load._pieces(found, pace)
+    return _pieces.cut(found, pace)
 
 
 # The pace
 
 
 def test_the_pace_follows_the_line():
-    pace = image_load._Pace()
+    pace = _pieces.Pace()
     sizes = []
     for seconds in (0.1, 0.1, 0.1, 1, 3, 3, 3, 3, 3, 3):
         sizes.append(pace.size >> 20)
@@ -52,11 +52,11 @@ def test_the_pace_follows_the_line():
 
 
 def test_small_pieces_go_together_and_large_ones_alone(tmp_path):
-    small = [b"%d" % number for number in range(image_load.MANY + 1)]
-    found = blobs(tmp_path, b"x" * (image_load.SMALL + 1), *small, b"y" * (2 << 20))
-    sizes = [[len(piece.data) for piece in batch] for batch in image_load._batches(pieces(found))]
-    assert [len(batch) for batch in sizes] == [image_load.MANY, 1, 1, 1, 1]
-    assert sizes[2:] == [[image_load.SMALL + 1], [1 << 20], [1 << 20]]
+    small = [b"%d" % number for number in range(_pieces.MANY + 1)]
+    found = blobs(tmp_path, b"x" * (_pieces.SMALL + 1), *small, b"y" * (2 << 20))
+    sizes = [[len(piece.data) for piece in batch] for batch in _pieces.batches(pieces(found))]
+    assert [len(batch) for batch in sizes] == [_pieces.MANY, 1, 1, 1, 1]
+    assert sizes[2:] == [[_pieces.SMALL + 1], [1 << 20], [1 << 20]]
 
 
 def test_sends_what_is_not_staged(tmp_path):
@@ -88,8 +88,8 @@ def test_any_shell_stores_pieces(tmp_path, shell, contents):
     root = tmp_path / "it's here"
     root.mkdir()
     sent = list(pieces(found))
-    command = [*SHELLS[shell], "-c", image_load._command(str(root), sent)]
-    subprocess.run(command, input=image_load._joined(sent), check=True, env={"PATH": "/bin:/usr/bin"})
+    command = [*SHELLS[shell], "-c", _pieces.command(str(root), sent)]
+    subprocess.run(command, input=_pieces.joined(sent), check=True, env={"PATH": "/bin:/usr/bin"})
 
     staging = Staging(str(root))
     for blob, content in zip(found, contents):
@@ -105,7 +105,7 @@ def test_the_shell_says_that_it_failed(tmp_path, count):
     found = blobs(tmp_path, *[b"a", b"b"][:count])
     sent = list(pieces(found))
     (tmp_path / found[0].digest.replace(":", "-")).write_text("in the way")
-    done = subprocess.run(["sh", "-c", image_load._command(str(tmp_path), sent)], input=b"ab", capture_output=True, check=False)
+    done = subprocess.run(["sh", "-c", _pieces.command(str(tmp_path), sent)], input=b"ab", capture_output=True, check=False)
     assert done.returncode and done.stderr
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
@@ -141,6 +141,33 @@ def become(prompt=False, require_tty=False, pipelining=True):
 def test_when_a_command_gets_a_standard_input(transport, has_pipelining, enabled, user, wanted):
     connection = Connection(transport=transport, has_pipelining=has_pipelining, enabled=enabled, become=user)
     assert image_load.ActionModule._takes_stdin(types.SimpleNamespace(_connection=connection)) is wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "user", "wanted"),
+    [
+        ("ansible.builtin.local", None, ["_put_here"]),
+        ("ansible.builtin.local", become(), ["_put_by_stdin", "_put_by_file"]),
+        ("somebody.made.local", None, ["_put_by_stdin", "_put_by_file"]),
+        ("ansible.builtin.local", become(prompt=True), ["_put_by_file"]),
+    ],
+)
+def test_only_as_ourselves_on_this_machine_is_no_command_needed(name, user, wanted):
+    connection = Connection(transport="local", has_pipelining=True, enabled=False, become=user)
+    connection.ansible_name = name
+    action = image_load.ActionModule(types.SimpleNamespace(), connection, None, None, None, None)
+    assert [way.__name__ for way in action._ways()] == wanted
+
+
+def test_pieces_that_need_no_command_lie_where_the_host_looks_for_them(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (found,) = blobs(tmp_path, b"x" * 2000)
+    sent = list(pieces([found], 900))
+    assert image_load.ActionModule._put_here(str(root), sent) is None
+    assert Staging(str(root)).stock(found.digest, 2000, found.what) == 2000
+    trouble = image_load.ActionModule._put_here(str(found.extent.path), sent)
+    assert trouble.startswith("[Errno 20] Not a directory: ")
 
 
 # The catalogue

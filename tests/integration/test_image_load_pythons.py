@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: stowage.oci contributors
-"""image_load on hosts with each Python that modules must run on."""
+"""image_load on hosts with each Python that ansible-core supports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.stowage.oci.tests.unit.images import image, layer, pack
 def test_runs_on_every_python(playbook, docker28, tmp_path):
     """A host for each, all on one engine; an archive that is sent and one that is there, both compressed."""
     hosts, made = {}, {}
-    for version, path in pythons.found().items():
+    for version, path in pythons.hosts().items():
         host = "python" + version.replace(".", "-")
         hosts[host] = {"ansible_python_interpreter": path}
         made[host] = [image([layer({name: host.encode()}, "gzip")], names=[f"{host}/{name}:1"]) for name in ("sent", "there")]

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.stowage.oci.plugins.action.image_load import MOST
+from ansible_collections.stowage.oci.plugins.plugin_utils._pieces import MOST
 from ansible_collections.stowage.oci.tests.unit.images import image, layer, write_layout
 
 LAYER = layer({"big": random.Random(2).randbytes(200 << 20)})

@@ -12,10 +12,11 @@ import os
 import tempfile
 import typing as t
 
-from ansible_collections.stowage.oci.plugins.module_utils._flow.staging import blob_folder, piece_name
+from ansible_collections.stowage.oci.plugins.module_utils._flow.staging import put
 from ansible_collections.stowage.oci.plugins.module_utils._oci.archive import Archive, select
 from ansible_collections.stowage.oci.plugins.module_utils._oci.files import expand
-from ansible_collections.stowage.oci.plugins.module_utils._plan.load import Elsewhere, Need, want
+from ansible_collections.stowage.oci.plugins.module_utils._plan.load import Elsewhere, Need
+from ansible_collections.stowage.oci.plugins.module_utils._plan.names import want
 from ansible_collections.stowage.oci.plugins.modules import image_load
 from ansible_collections.stowage.oci.tests.unit.running import Result, outcome
 
@@ -89,16 +90,6 @@ def load(
             if sizes_known:
                 between()
         return Loaded(result, sent, asks)
-
-
-def put(root: str, digest: str, offset: int, data: bytes) -> str:
-    """Stage a piece of a blob, as the controller's shell commands do; the path of it."""
-    folder = os.path.join(root, blob_folder(digest))
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    path = os.path.join(folder, piece_name(offset, data))
-    with open(path, "wb") as out:
-        out.write(data)
-    return path
 
 
 def four_times(src: t.Any, **params: t.Any) -> t.Tuple[Loaded, Loaded]:

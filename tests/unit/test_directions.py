@@ -104,7 +104,7 @@ def test_a_host_to_which_blobs_are_sent_compiles_no_more_than_it_needs():
         targets = [module for module, node in imports(paths[left.pop()]) if module in NAMES and not node.col_offset]
         left += [module for module in targets if module not in at_once]
     late = {"module_utils._oci.%s" % one for one in ("archive", "files", "tar", "compression")}
-    late |= {"module_utils._engine.probe", "module_utils._flow.archived"}
+    late |= {"module_utils._engine.probe", "module_utils._flow.archived", "module_utils._plan.names"}
     assert late <= NAMES and not late & at_once
 
 
@@ -218,3 +218,29 @@ def test_every_file_states_licence_and_owner(path):
     assert "SPDX-License-Identifier: GPL-3.0-or-later" in head
     if path.suffix == ".py":
         assert "Copyright: stowage.oci contributors" in head
+
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+
+def test_every_command_of_a_workflow_is_one_of_ours():
+    """What CI runs can be run by hand: a target of the Makefile that is there."""
+    targets = set(re.findall(r"^([a-z]+(?: [a-z]+)*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    targets = {target for line in targets for target in line.split()}
+    called = [target for path in WORKFLOWS for target in re.findall(r"run: make (\S+)$", path.read_text(encoding="utf-8"), re.M)]
+    assert sorted(called) == ["matrix", "test", "venv"] and set(called) <= targets
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_may_read_alone_and_names_the_versions_that_it_uses(path):
+    assert loaded(path)["permissions"] == {"contents": "read"}
+    used = re.findall(r"uses: (\S+)", path.read_text(encoding="utf-8"))
+    assert used and all(re.fullmatch(r"[\w/-]+@([0-9a-f]{40}|v\d+\.\d+\.\d+)", one) for one in used)
+
+
+def test_the_oldest_ansible_core_is_the_same_everywhere():
+    oldest = re.search(r'^CORES = \{"([\d.]+)"', (ROOT / "dev/pythons.py").read_text(encoding="utf-8"), re.M).group(1)
+    assert 'requires_ansible: ">=%s.0"' % oldest in (ROOT / "meta/runtime.yml").read_text(encoding="utf-8")
+    assert "ansible-core>=%s," % oldest in (ROOT / "dev/requirements.txt").read_text(encoding="utf-8")
+    for role in ROLES:
+        assert 'min_ansible_version: "%s"' % oldest in (role / "meta/main.yml").read_text(encoding="utf-8")

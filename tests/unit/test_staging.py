@@ -11,8 +11,7 @@ import time
 import pytest
 from ansible_collections.stowage.oci.plugins.module_utils._errors import BlobMismatch, StagingError
 from ansible_collections.stowage.oci.plugins.module_utils._flow import staging
-from ansible_collections.stowage.oci.plugins.module_utils._flow.staging import Staging, blob_folder, default_root, piece_name
-from ansible_collections.stowage.oci.tests.unit.loading import put
+from ansible_collections.stowage.oci.plugins.module_utils._flow.staging import Staging, blob_folder, default_root, piece_name, put
 
 DATA = bytes(range(256)) * 10
 DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()

@@ -59,4 +59,5 @@ def _tls_of_environment(environ: t.Mapping[str, str]) -> t.Optional[Tls]:
     if not environ.get("DOCKER_TLS_VERIFY"):
         return None
     folder = environ.get("DOCKER_CERT_PATH") or os.path.expanduser("~/.docker")
-    return Tls(*(os.path.join(folder, name) for name in ("ca.pem", "cert.pem", "key.pem")))
+    ca, cert, key = (os.path.join(folder, name) for name in ("ca.pem", "cert.pem", "key.pem"))
+    return Tls(ca, cert, key)

@@ -8,6 +8,7 @@ the history beside those that made layers. Entries and layers are matched where 
 
 from __future__ import annotations
 
+import itertools
 import re
 import typing as t
 
@@ -56,7 +57,7 @@ def layers(document: t.Mapping[str, t.Any], past: History) -> t.Tuple[LocalLayer
     """Lowest first, from an engine's inspect and history; none for a half-loaded image."""
     diff_ids = [Digest(diff_id) for diff_id in (document.get("RootFS") or {}).get("Layers") or []]
     blobs = described((document.get("Descriptor") or {}).get("annotations"))
-    entries: t.Sequence[t.Optional[t.Mapping[str, t.Any]]] = matched(past, len(diff_ids)) or [None] * len(diff_ids)
+    entries = matched(past, len(diff_ids)) or itertools.repeat(None)
     return tuple(
         LocalLayer(
             diff_id,

@@ -115,8 +115,8 @@ def _arguments(order: Order, folder: str, context: Context) -> t.List[str]:
         found += ["--build-arg", name]
     for pair in order.labels.items():
         found += ["--label", "%s=%s" % pair]
-    for number, (key, value) in enumerate(order.secrets.items()):
-        found += ["--secret", "id=%s,src=%s" % (key, _written(folder, "secret-%d" % number, value))]
+    for number, (key, secret) in enumerate(order.secrets.items()):
+        found += ["--secret", "id=%s,src=%s" % (key, _written(folder, "secret-%d" % number, secret))]
     return found + [context.path if isinstance(context, Folder) else "-"]
 
 
@@ -182,6 +182,7 @@ def _run(command: t.List[str], environ: Environ, context: Context, read: Reader)
     said: t.List[str] = []
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environ, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True) as process:
+        feed = t.cast(t.IO[bytes], process.stdin)
 
         def listen() -> None:
             for line in process.stdout or ():
@@ -194,8 +195,8 @@ def _run(command: t.List[str], environ: Environ, context: Context, read: Reader)
         try:
             with contextlib.suppress(BrokenPipeError):  # who ends before all is read says why
                 for chunk in () if isinstance(context, Folder) else context:
-                    process.stdin.write(chunk)
-                process.stdin.close()
+                    feed.write(chunk)
+                feed.close()
             code = process.wait()
         except BaseException:
             # Dead before its input ends: a tar that is cut between two files looks whole.
@@ -206,7 +207,7 @@ def _run(command: t.List[str], environ: Environ, context: Context, read: Reader)
             process.wait()
             listener.join()
             with contextlib.suppress(OSError):
-                process.stdin.close()
+                feed.close()
     return log, _error(said, code) if code else None
 
 

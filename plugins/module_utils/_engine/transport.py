@@ -125,7 +125,7 @@ class Transport:
         scheme, separator, rest = url.partition("://")
         if not separator or scheme not in ("unix", "tcp", "http", "https"):
             raise EngineNotFound("%r is not an engine's address: write unix:///path/to/socket or tcp://host:port" % masked(url))
-        self._path = self._address = None
+        self._path: t.Optional[str] = None
         self._context = None
         if scheme == "unix":
             self._path, self._host = rest, "localhost"

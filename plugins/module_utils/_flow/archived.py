@@ -1,6 +1,6 @@
 # Copyright: stowage.oci contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blobs of an archive that is on the host already; image_load's other source of them is ``staging``."""
+"""Blobs of an archive that is on the host already; image_load's other source of them is ``staged``."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import threading
 import typing as t
 
 from .._engine import local as _local
@@ -18,9 +19,10 @@ from .._oci.manifest import Descriptor
 from .._oci.platform import Platform
 from .._oci.reference import Reference
 from .._plan.pull import Content, Local, Remote
-from .._registry.client import Client
 from .._registry.keychain import Keychain
-from .._registry.session import Session
+
+if t.TYPE_CHECKING:
+    from .._registry.client import Client
 
 QUESTIONS = 16
 """How many are under way at once: each is a look at the host and a HEAD, and waits more than it works."""
@@ -46,10 +48,23 @@ class Asker:
     def __init__(self, engine: Engine, keychain: Keychain, options: t.Mapping[str, t.Any]) -> None:
         self._engine = engine
         self._keychain = keychain
-        # What Docker does not tell is good to know, and not worth waiting for.
-        self._client = Client(Session(options, keychain, retries=None if engine.store == PODMAN else 0))
+        self._options = options
+        self._made: t.Optional[Client] = None
+        self._making = threading.Lock()
         self._silent: t.Set[str] = set()
         self.tls_verify: bool = options["validate_certs"] and not options["plain_http"]
+
+    @property
+    def _client(self) -> Client:
+        """Loaded when first needed: with Docker, a task that has nothing to do does not pay for it."""
+        from .._registry.client import Client
+        from .._registry.session import Session
+
+        with self._making:
+            if self._made is None:
+                # What Docker does not tell is good to know, and not worth waiting for.
+                self._made = Client(Session(self._options, self._keychain, retries=None if self._engine.store == PODMAN else 0))
+            return self._made
 
     @contextlib.contextmanager
     def known(self, reference: Reference) -> t.Iterator[t.Optional[str]]:

@@ -112,7 +112,7 @@ class Task:
 
     def _platforms(self) -> t.Dict[str, str]:
         """The arguments that builders set by themselves."""
-        found = {}
+        found: t.Dict[str, str] = {}
         for side, platform in (("BUILD", self._engine.platform), ("TARGET", self._platform or self._engine.platform)):
             parts = {"PLATFORM": str(platform), "OS": platform.os, "ARCH": platform.architecture, "VARIANT": platform.variant}
             found.update((side + name, value) for name, value in parts.items())
@@ -160,7 +160,7 @@ class Task:
         if built.image_id and not self._fits(built.image_id):
             # Podman 4.3 takes what it built from scratch for another platform for the same.
             built = builders.build(self._engine, builder, order._replace(cache=False), self._context, self._dockerfile)
-        more = {"build_digest": inputs.digest, "builder": builder, "reason": _reason(plan)}
+        more: Result = {"build_digest": inputs.digest, "builder": builder, "reason": _reason(plan)}
         log = [self._discreet(line) for line in built.log.lines]
         if built.image_id is None:
             raise Failed(self._discreet(_failure(self._tags[0].spelling, built)), dict(more, changed=False, images=[], log=log))

@@ -43,7 +43,7 @@ class Copier:
         self._parallel = max(1, parallel)
         self._check_mode = check_mode
         self._lock = threading.Lock()
-        self._totals = dict.fromkeys(("sent_bytes", "sent_blobs", "mounted_blobs", "held_bytes", "held_blobs"), 0)
+        self._totals: t.Dict[str, t.Any] = dict.fromkeys(("sent_bytes", "sent_blobs", "mounted_blobs", "held_bytes", "held_blobs"), 0)
 
     def __call__(self, wishes: t.Sequence[Wish]) -> Result:
         """The result of the task; raises Failed if an image failed."""
@@ -87,7 +87,7 @@ class Copier:
         has = {key for key, there in answers.items() if there}
         blobs = {key: wish.target for wish, content in trees.items() for key in held_in(wish, needs(wish, content, has))}
         answers, more = self._each(lambda key: self._writer.has_blob(blobs[key], key[1]), blobs)
-        return has.union(key for key, there in answers.items() if there), dict(unknown, **more)
+        return has.union(key for key, there in answers.items() if there), {**unknown, **more}
 
     def _elsewhere(self, trees: t.Mapping[Wish, Tree], kept: t.Mapping[Wish, Tree], has: t.Set[Held]) -> t.Dict[str, t.List[str]]:
         """Repositories of the destination's registry that are known to hold a blob, by its digest."""

@@ -71,7 +71,7 @@ class RegistrySource:
         return sought._replace(target=member.target[0].digest, attached=attached)
 
     def _single(self, reference: Reference, manifest: Manifest, where: str) -> bundle.Member:
-        image = self._image(reference, manifest, where)
+        image = self._fetched(reference, manifest, where)
         choose(self._platforms, [self._offer(image)], where)
         return bundle.Member(reference.tagged, (image,))
 
@@ -84,7 +84,7 @@ class RegistrySource:
             if child.attestation or manifest.artifact:
                 attached.append(manifest)
                 continue
-            image = self._image(reference, manifest, where)
+            image = self._fetched(reference, manifest, where)
             if child.platform and child.platform[:2] == image.config.platform[:2]:
                 # Old configs do not say for which arm they are.
                 image = image._replace(config=image.config._replace(platform=child.platform))
@@ -99,7 +99,7 @@ class RegistrySource:
             raise ArchiveError("%s is an index of indexes, which no engine reads: name one of them by its digest" % where)
         return found
 
-    def _image(self, reference: Reference, manifest: Manifest, where: str) -> _image.Image:
+    def _fetched(self, reference: Reference, manifest: Manifest, where: str) -> _image.Image:
         if manifest.artifact:
             raise ArchiveError("%s is no image, but %s: a bundle holds images alone" % (where, shown(manifest.artifact)))
         raw = self._known(manifest.config.digest) or self._client.raw_config(reference, manifest)

@@ -11,9 +11,10 @@ import typing as t
 from .._errors import ImageNotInArchive, InvalidInput, NotInRegistry
 from .._oci import image as _image
 from .._oci import manifest as _manifest
-from .._oci.archive import Archive, Entry, select
+from .._oci.archive import Archive, select
 from .._oci.choice import choose
 from .._oci.digest import Digest
+from .._oci.entries import Entry
 from .._oci.extent import Extent
 from .._oci.manifest import Descriptor, Index, Manifest, make_index
 from .._oci.platform import Platform
@@ -64,7 +65,7 @@ class ArchiveOrigin:
 
     def __init__(self, archive: Archive, platforms: t.Sequence[Platform]) -> None:
         self.where = archive.where
-        self.bases = tuple(base.where for base in archive.bases)
+        self.bases: t.Sequence[str] = [base.where for base in archive.bases]
         self._archive = archive
         self._platforms = platforms
         self._entries: t.Dict[Wish, Entry] = {}
@@ -132,7 +133,7 @@ class ArchiveOrigin:
 
 
 class RegistryOrigin:
-    bases = ()
+    bases: t.Sequence[str] = ()
     free = False
 
     def __init__(self, client: Client, site: Site, destination: Site, platforms: t.Sequence[Platform]) -> None:

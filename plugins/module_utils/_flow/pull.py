@@ -83,7 +83,7 @@ class Puller:
         """The plan, and the content that the registry has, which is asked for where the digest does not settle it."""
         plan, content = decide(wish, local, remote), None
         if isinstance(plan, Pull):
-            whole = self._engine.store == CONTAINERD or bool(self._platform and not remote.index)
+            whole = self._engine.store == CONTAINERD or bool(self._platform and not remote.is_index)
             content = self._asker.content(wish.reference, remote, self._platform or self._engine.platform, whole, self._platform is not None)
             plan = decide(wish, local, remote, content)
         if plan == Pull("other_platform") and wish.reference.digest and self._engine.store == CLASSIC:

@@ -59,7 +59,7 @@ class Pusher:
         if isinstance(plan, Keep):
             return dict(entry, config_digest=entry["config_digest"] or (config_digest if plan.reason == "same_content" else None))
 
-        was = _side(reference, entry["digest"], config_digest)
+        was = _side(reference, remote and remote.descriptor.digest, config_digest)
         # As it is known before the push, in check mode or not: some engines make the manifest only then.
         becomes = _side(reference, asked.sends.digest, asked.local.config_digest)
         digest = asked.sends.digest if self._check_mode else self._push(reference)
@@ -112,6 +112,6 @@ class Pusher:
         return after.remote.descriptor.digest
 
 
-def _side(reference: Reference, digest: t.Optional[Digest], config_digest: t.Optional[Digest]) -> Result:
+def _side(reference: Reference, digest: t.Optional[str], config_digest: t.Optional[str]) -> Result:
     """One side of the diff."""
     return {"reference": reference.spelling, "digest": digest, "config_digest": config_digest}

@@ -7,6 +7,7 @@ One after the other, because what is left of an image when its first name is gon
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from .._engine import layers as _layers
@@ -45,10 +46,10 @@ class Remover:
         self._went: t.Dict[str, Layers] = {}
 
     def __call__(self) -> Result:
-        entries = [self._guarded(str(wish), lambda wish=wish: self._wish(wish)) for wish in self._wishes]
+        entries = [self._guarded(str(wish), functools.partial(self._wish, wish)) for wish in self._wishes]
         for removal in left_behind(self._host, self._repositories, self._force):
             image_id = t.cast(Image, removal.image).image_id
-            entries.append(self._guarded(image_id, lambda removal=removal, image_id=image_id: self._do(image_id, None, removal)))
+            entries.append(self._guarded(image_id, functools.partial(self._do, image_id, None, removal)))
         return concluded(entries, freed_bytes=self._freed())
 
     def _there(self, wish: Named) -> bool:
@@ -118,7 +119,7 @@ class Remover:
 
     def _layers(self, document: Document, past: _layers.History) -> Layers:
         """Of a half-loaded image no layers are shown, and so nothing of its blobs can be counted."""
-        sizes = {layer.chain_id: layer.size for layer in _layers.layers(document, past)}
+        sizes: t.Dict[str, t.Optional[int]] = {layer.chain_id: layer.size for layer in _layers.layers(document, past)}
         whole = self._engine.store == CONTAINERD and _local.of_inspect(document, self._engine.store).complete
         return Layers(sizes, frozenset((document.get("RootFS") or {}).get("Layers") or ()), int(document.get("Size") or 0) if whole else 0)
 

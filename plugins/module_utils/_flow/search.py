@@ -76,7 +76,7 @@ class Searcher:
     def __call__(self) -> Result:
         api, found, truncated = self._find()
         found.sort(key=lambda one: _plan.order(one.stars, one.reference.name))
-        entries = [
+        entries: t.List[Result] = [
             {
                 "name": one.reference.repository,
                 "reference": one.reference.name,

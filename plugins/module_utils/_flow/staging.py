@@ -38,6 +38,16 @@ def blob_folder(digest: str) -> str:
     return digest.replace(":", "-")
 
 
+def put(root: str, digest: str, offset: int, data: bytes) -> str:
+    """Stage a piece of a blob where ``prepare`` has made the folder; its path."""
+    path = os.path.join(root, blob_folder(digest), piece_name(offset, data))
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    with open(path + ".part", "wb") as out:
+        out.write(data)
+    os.rename(path + ".part", path)
+    return path
+
+
 def default_root(engine_url: str, folder: t.Optional[str]) -> str:
     """One folder for each user and engine, so that hosts which share a machine do not share a staging folder."""
     name = hashlib.sha256(engine_url.encode()).hexdigest()[:16]

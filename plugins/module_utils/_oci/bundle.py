@@ -17,10 +17,10 @@ import typing as t
 
 from .._errors import BlobMismatch
 from . import manifest as _manifest
-from .archive import NAME_CONTAINERD, NAME_OCI
 from .digest import CHUNK, Digest, Verified, drain
 from .extent import Extent
 from .image import Image
+from .layout import NAME_CONTAINERD, NAME_OCI
 from .manifest import OCI_INDEX, Descriptor, Index, Manifest, make_index, subset
 from .platform import Platform
 from .tar import BLOCK, END, header, padding
@@ -34,20 +34,20 @@ _COMMON = Platform("linux", "amd64")
 class Member(t.NamedTuple):
     """An image of a bundle under its ``name`` (canonical, with a tag), in each platform that the bundle shall have.
 
-    ``index`` is the one that its source has of it, ``attached`` are the manifests of its attestations and artifacts; they
+    ``source_index`` is the one that its source has of it, ``attached`` are the manifests of its attestations and artifacts; they
     are kept, to the byte, if the index lists just these and the ``variants``, and else what it says of the variants is.
     """
 
     name: str
     variants: t.Tuple[Image, ...]
-    index: t.Optional[Index] = None
+    source_index: t.Optional[Index] = None
     attached: t.Tuple[Manifest, ...] = ()
 
     @property
     def whole(self) -> t.Optional[Index]:
         """The source's index, if all that it lists is here."""
         here = {image.manifest.digest for image in self.variants} | {manifest.digest for manifest in self.attached}
-        return self.index if self.index and {child.digest for child in self.index.manifests} == here else None
+        return self.source_index if self.source_index and {child.digest for child in self.source_index.manifests} == here else None
 
     @property
     def attachments(self) -> t.Tuple[Manifest, ...]:
@@ -72,8 +72,9 @@ class Member(t.NamedTuple):
             return _descriptor(self.variants[0]), self.variants[0].manifest.raw
         if index is None:
             digests = {image.manifest.digest for image in self.variants}
-            listed = self.index is not None and digests <= {child.digest for child in self.index.manifests}
-            index = subset(t.cast(Index, self.index), digests) if listed else make_index(map(_descriptor, self.variants))
+            known = self.source_index
+            listed = known and digests <= {child.digest for child in known.manifests}
+            index = subset(known, digests) if known and listed else make_index(map(_descriptor, self.variants))
         return Descriptor(index.media_type, index.digest, len(index.raw)), index.raw
 
 

@@ -9,6 +9,7 @@ All of them can be pickled, and used from several processes at once. All raise A
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import hashlib
 import os
@@ -26,19 +27,18 @@ from .tar import LEAVES, Member, Tar, clean
 _DOCUMENTS = 64 << 20
 """Bytes of JSON that are kept in memory of one compressed archive; a config has some ten thousand."""
 
+_T = t.TypeVar("_T")
+"""Facts of a member, as one class keeps them."""
 
-class FolderFiles:
-    """Files below a folder; a symbolic link may point anywhere below it and nowhere else."""
 
-    def __init__(self, root: str) -> None:
-        self.where = root
-        self._root = os.path.realpath(root)
+class _InPlace(abc.ABC):
+    """Files whose bytes lie on disk as they are, each in one extent."""
 
-    def has(self, name: str) -> bool:
-        return self._stat(name) is not None
+    where: str
 
-    def size(self, name: str) -> int:
-        return self._extent(name).size
+    @abc.abstractmethod
+    def _extent(self, name: str) -> Extent:
+        """Where the file lies."""
 
     def head(self, name: str) -> bytes:
         return self._extent(name).read(compression.HEAD)
@@ -51,6 +51,20 @@ class FolderFiles:
 
     def extents(self, names: t.Iterable[str]) -> t.Dict[str, Extent]:
         return {name: self._extent(name) for name in names}
+
+
+class FolderFiles(_InPlace):
+    """Files below a folder; a symbolic link may point anywhere below it and nowhere else."""
+
+    def __init__(self, root: str) -> None:
+        self.where = root
+        self._root = os.path.realpath(root)
+
+    def has(self, name: str) -> bool:
+        return self._stat(name) is not None
+
+    def size(self, name: str) -> int:
+        return self._extent(name).size
 
     def _extent(self, name: str) -> Extent:
         found = self._stat(name)
@@ -75,7 +89,7 @@ class FolderFiles:
         return found if stat.S_ISREG(found.st_mode) else None
 
 
-class TarFiles:
+class TarFiles(_InPlace):
     """Files of an uncompressed tar, read in place; only headers are read to list them."""
 
     def __init__(self, path: str) -> None:
@@ -93,18 +107,6 @@ class TarFiles:
 
     def size(self, name: str) -> int:
         return self._members[name][1]
-
-    def head(self, name: str) -> bytes:
-        return self._extent(name).read(compression.HEAD)
-
-    def sha256(self, name: str) -> str:
-        return self._extent(name).hash()
-
-    def read(self, name: str) -> bytes:
-        return _document(self._extent(name), name, self.where)
-
-    def extents(self, names: t.Iterable[str]) -> t.Dict[str, Extent]:
-        return {name: self._extent(name) for name in names}
 
     def _extent(self, name: str) -> Extent:
         return Extent(self.where, *self._members[name])
@@ -236,9 +238,9 @@ def _write(path: str, pieces: t.Iterable[bytes]) -> None:
         raise ArchiveError("%s: cannot be written: %s" % (path, error.strerror)) from None
 
 
-def _by_name(found: t.Iterable[t.Tuple[Member, t.Any]], where: str) -> t.Dict[str, t.Any]:
+def _by_name(found: t.Iterable[t.Tuple[Member, _T]], where: str) -> t.Dict[str, _T]:
     """Facts by name, of files and of the links that lead to them; of several members of one name the last counts."""
-    files: t.Dict[str, t.Any] = {}
+    files: t.Dict[str, _T] = {}
     links: t.Dict[str, str] = {}
     for member, facts in found:
         files.pop(member.name, None)

@@ -39,6 +39,8 @@ REFERENCE_TYPE = "vnd.docker.reference.type"
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
+_T = t.TypeVar("_T")
+
 _OCI_OF_DOCKER = {
     "application/vnd.docker.image.rootfs.diff.tar": OCI_LAYER,
     "application/vnd.docker.image.rootfs.diff.tar.gzip": OCI_LAYER + "+gzip",
@@ -197,7 +199,7 @@ def text(value: t.Any, where: str) -> str:
     return _typed("" if value is None else value, str, "text", where)
 
 
-def _typed(value: t.Any, kind: type, name: str, where: str) -> t.Any:
+def _typed(value: t.Any, kind: t.Type[_T], name: str, where: str) -> _T:
     if not isinstance(value, kind):
         raise ArchiveError("%s: %s is wanted where this has %s" % (where, name, shown(value)))
     return value

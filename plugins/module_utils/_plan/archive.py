@@ -8,13 +8,16 @@ import typing as t
 
 from .._errors import InvalidInput, InvalidReference
 from .._oci import choice
-from .._oci.archive import Archive, Entry
+from .._oci.archive import Archive
 from .._oci.bundle import DOCKER_ARCHIVE
+from .._oci.entries import Entry
 from .._oci.place import Old
 from .._oci.platform import Platform
 from .._oci.reference import Reference
 from .._oci.reference import parse as parse_reference
-from . import load
+from .load import same
+from .names import want
+from .wish import Variant
 
 
 class Offer(t.NamedTuple):
@@ -29,11 +32,11 @@ class Offer(t.NamedTuple):
     by_content: bool = False
     size: int = 0
 
-    def serves(self, variant: load.Variant) -> bool:
+    def serves(self, variant: Variant) -> bool:
         """Whether a bundle's image is exactly this one."""
         if self.manifest == variant.manifest.digest:
             return True
-        return self.document is not None and load.same(self.document, variant, self.by_content)
+        return self.document is not None and same(self.document, variant, self.by_content)
 
 
 class Sought(t.NamedTuple):
@@ -122,7 +125,9 @@ def shown(image: Sought, old: t.Optional[Old]) -> t.Tuple[t.Dict[str, t.Optional
     entry = by_name(old.archive).get(image.name) if old and old.archive else None
     becomes = {str(offer.platform): offer.manifest or image.config_digest or image.image_id for offer in image.offers}
     by_manifest = image.offers[0].manifest is not None
-    was = {str(one.config.platform): str(one.manifest.digest if by_manifest else one.config.digest) for one in entry.variants} if entry else {}
+    was: t.Dict[str, t.Optional[str]] = {}
+    if entry:
+        was = {str(one.config.platform): str(one.manifest.digest if by_manifest else one.config.digest) for one in entry.variants}
     return was, becomes
 
 
@@ -156,6 +161,6 @@ def _reason(form: str, image: Sought, old: t.Optional[Old], entry: t.Optional[En
     return "other_content" if same_platforms else "other_platforms"
 
 
-def facts(entry: Entry, name: str) -> t.Tuple[load.Variant, ...]:
+def facts(entry: Entry, name: str) -> t.Tuple[Variant, ...]:
     """The platforms of an entry, as ``load.same`` wants them."""
-    return load.want([entry._replace(names=(name,))], {}, "")[0].variants
+    return want([entry._replace(names=(name,))], {}, "")[0].variants

@@ -2,168 +2,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Load: which images a host keeps, tags or loads, and which layers of them it must be sent.
 
-A wish travels from the controller to the host as JSON and is compared there with what the store says of itself. Stores
-answer in their own terms, so there is one kind of holdings for each; all are asked the same question.
+A wish is compared on the host with what the store says of itself. Stores answer in their own terms, so there is one kind of
+holdings for each; all are asked the same question.
 """
 
 from __future__ import annotations
 
 import typing as t
 
-from .._errors import ArchiveError, ImageNotInArchive, InvalidInput, shown
+from .._errors import ArchiveError
 from .._oci import image as _image
-from .._oci import platform as _platform
-from .._oci.choice import advice
 from .._oci.digest import Digest
 from .._oci.holdings import CONFIG_KEY, Holdings, Layer
 from .._oci.manifest import OCI_LAYER, Descriptor
-from .._oci.reference import parse as parse_reference
+from .wish import Variant, Wanted
 
 if t.TYPE_CHECKING:  # a host to which blobs are sent need not know how to read archives
-    from .._oci.archive import Archive, Entry
-    from .._oci.image import Image
-
-
-class Variant(t.NamedTuple):
-    """One platform of a wanted image: everything but the bytes."""
-
-    platform: _platform.Platform
-    manifest: Descriptor
-    config: Descriptor
-    fingerprint: str
-    layers: t.Tuple[Layer, ...]
-
-    @property
-    def diff_ids(self) -> t.List[Digest]:
-        return [layer.diff_id for layer in self.layers]
-
-
-class Wanted(t.NamedTuple):
-    """An image and the references that shall name it on the host, spelled as the user or the archive did."""
-
-    label: str
-    references: t.Tuple[str, ...]
-    variants: t.Tuple[Variant, ...]
-    absent: t.Tuple[str, ...]
-
-    def json(self) -> t.Dict[str, t.Any]:
-        variants = [
-            {
-                "platform": list(variant.platform),
-                "manifest": variant.manifest.json(),
-                "config": variant.config.json(),
-                "fingerprint": variant.fingerprint,
-                "layers": [dict(layer.descriptor.json(), diff_id=str(layer.diff_id)) for layer in variant.layers],
-            }
-            for variant in self.variants
-        ]
-        return {"label": self.label, "references": list(self.references), "variants": variants, "absent": list(self.absent)}
-
-    @classmethod
-    def parse(cls, document: t.Mapping[str, t.Any]) -> Wanted:
-        label = document["label"]
-        variants = tuple(
-            Variant(
-                _platform.Platform(*variant["platform"]),
-                Descriptor.parse(variant["manifest"], label),
-                Descriptor.parse(variant["config"], label),
-                variant["fingerprint"],
-                tuple(Layer(Descriptor.parse(layer, label), Digest.parse(layer["diff_id"])) for layer in variant["layers"]),
-            )
-            for variant in document["variants"]
-        )
-        return cls(label, tuple(document["references"]), variants, tuple(document["absent"]))
-
-
-def want(entries: t.Sequence[Entry], names: t.Mapping[str, str], where: str) -> t.List[Wanted]:
-    """What a user wishes of an archive: its entries under their names, renamed by ``names``.
-
-    A key of ``names`` is a reference or a digest of the archive, or, ending in ``/``, the beginning of references. Raises
-    InvalidInput for an image that ends up without a name, a name given twice, and a key that fits nothing.
-    """
-    for key, value in names.items():
-        if not isinstance(value, str) or key.endswith("/") and not value.endswith("/"):
-            wanted = "the beginning of references, ending in / as %s does" % key if key.endswith("/") else "a reference"
-            raise InvalidInput("names: %s is to become %s, which is not %s" % (key, shown(value), wanted))
-    unused = set(names)
-    taken: t.Dict[str, str] = {}
-    wishes = []
-    for entry in entries:
-        references = tuple(dict.fromkeys(_renamed(entry, names, unused)))
-        if not references:
-            raise InvalidInput(
-                "%s: the image %s has no name: give it one with names, for example names: {%r: 'app:1'}" % (where, entry.label, entry.label)
-            )
-        for text in references:
-            reference = parse_reference(text)
-            if not reference.tag:
-                raise InvalidInput(
-                    "%s: %s would be named %s, and a host names images by a tag: give it another name with names" % (where, entry.label, text)
-                )
-            key = reference.tagged
-            if taken.setdefault(key, entry.label) != entry.label:
-                raise InvalidInput(
-                    "%s: both %s and %s would be named %s: choose with images, or rename with names" % (where, taken[key], entry.label, text)
-                )
-        wishes.append(Wanted(references[0], references, tuple(map(_facts, entry.variants)), entry.absent))
-    if unused:
-        raise InvalidInput(
-            "names: %s fits no image of %s, which holds %s"
-            % (", ".join(sorted(unused)), where, ", ".join(entry.label for entry in entries))
-        )
-    return wishes
-
-
-def _renamed(entry: Entry, names: t.Mapping[str, str], unused: t.Set[str]) -> t.Iterator[str]:
-    handles = [handle for handle in entry.handles if handle in names]
-    rules = [_rules(text, names) for text in entry.names]
-    unused.difference_update(handles, (key for found in rules for key, _new in found))
-    if handles:
-        yield names[handles[0]]
-        return
-    for text, found in zip(entry.names, rules):
-        yield found[0][1] if found else text
-
-
-def _rules(text: str, names: t.Mapping[str, str]) -> t.List[t.Tuple[str, str]]:
-    """Keys of ``names`` that fit a reference, each with what it makes of it: the reference itself, then the longest beginning."""
-    canonical = str(parse_reference(text))
-    whole = [(key, names[key]) for key in names if not key.endswith("/") and _canonical(key) == canonical]
-    prefixes = sorted((key for key in names if key.endswith("/")), key=len, reverse=True)
-    forms = [(key, next((form for form in (text, canonical) if form.startswith(key)), "")) for key in prefixes]
-    return whole + [(key, names[key] + form[len(key):]) for key, form in forms if form]
-
-
-def _canonical(text: str) -> str:
-    return text if text.startswith("sha256:") else str(parse_reference(text))
-
-
-def _facts(image: Image) -> Variant:
-    config = image.manifest.config
-    layers = tuple(Layer(layer.descriptor, layer.diff_id) for layer in image.layers)
-    manifest = Descriptor(image.manifest.media_type, image.manifest.digest, len(image.manifest.raw))
-    return Variant(image.config.platform, manifest, config, image.config.fingerprint, layers)
-
-
-def choose(wanted: Wanted, host: _platform.Platform, platform: t.Optional[_platform.Platform]) -> Variant:
-    """The variant for this host, or for the platform that the user asked for; raises ImageNotInArchive."""
-    target = platform or host
-    ranked = sorted(
-        (0 if not variant.platform.architecture else t.cast(int, target.rank(variant.platform)), position)
-        for position, variant in enumerate(wanted.variants)
-        if not variant.platform.architecture or target.rank(variant.platform) is not None
-    )
-    if ranked:
-        return wanted.variants[ranked[0][1]]
-    there = ", ".join(str(variant.platform) for variant in wanted.variants)
-    lacking = "; its index names %s, which the archive lacks" % ", ".join(wanted.absent) if wanted.absent else ""
-    todo = ""
-    if there:
-        todo = ": " + (advice(named=True) if platform else "to load it all the same, give platform: %s" % (wanted.variants[0].platform,))
-    raise ImageNotInArchive(
-        "%s is in the archive for %s, not for %s%s%s%s"
-        % (wanted.label, there or "no platform", target, "" if platform else ", which this host runs", lacking, todo)
-    )
+    from .._oci.archive import Archive
 
 
 # Which image is there

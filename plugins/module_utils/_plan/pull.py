@@ -69,7 +69,7 @@ class Remote(t.NamedTuple):
     platforms: t.Optional[t.Tuple[Platform, ...]]
 
     @property
-    def index(self) -> bool:
+    def is_index(self) -> bool:
         return self.descriptor.media_type in INDEXES
 
 
@@ -98,7 +98,7 @@ def decide(wish: Wish, local: t.Optional[Local], remote: Remote, content: t.Opti
     """``content`` is None before it is asked, and where it cannot be; raises NotInRegistry if the wanted platform is not there."""
     where = wish.reference.where
     wanted, exactly = wish.platform, False
-    if remote.index:
+    if remote.is_index:
         wanted = wanted or wish.host
         if remote.platforms is not None:
             wanted, exactly = remote.platforms[choose(wanted, remote.platforms, where, NotInRegistry, named=wish.platform is not None)], True

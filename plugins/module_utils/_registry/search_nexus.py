@@ -14,7 +14,7 @@ from .search_shape import Found, Pages, Question, Row, Source, text
 
 def pages(source: Source, question: Question) -> Pages:
     """One page: the tags of a repository need not come together."""
-    query = {"format": "docker"}
+    query: t.Dict[str, t.Any] = {"format": "docker"}
     if question.query:
         query["docker.imageName"] = question.query if question.exact else "*%s*" % question.query.lower()
     if question.scope:

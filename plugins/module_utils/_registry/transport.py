@@ -203,9 +203,9 @@ class Http:
 
 
 def _adapter(what: str, context: t.Optional[ssl.SSLContext]) -> t.Any:
-    requests = library(what)
+    base: t.Any = library(what).adapters.HTTPAdapter
 
-    class Adapter(requests.adapters.HTTPAdapter):
+    class Adapter(base):
         """Hands our TLS context, if there is one, to each kind of connection; requests' own certifi is trusted besides it."""
 
         def init_poolmanager(self, *args: t.Any, **kwargs: t.Any) -> None:

@@ -131,7 +131,7 @@ class _Work:
                 )
         final = tj.written(merged.document, text)
         # A reload heeds the keys that are there alone: what shall be forgotten is an empty list first, and leaves the file later.
-        emptied = {key: [] for key in ours if key not in merged.document}
+        emptied: t.Dict[str, t.List[str]] = {key: [] for key in ours if key not in merged.document}
         self.docker = {
             "reload": self.write(DAEMON, final if merged.document or DAEMON not in self.made else ""),
             "told": tj.written(dict(merged.document, **emptied), final) if emptied else final,

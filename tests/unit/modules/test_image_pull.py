@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import re
 import sys
@@ -12,7 +13,7 @@ import threading
 
 import pytest
 
-from ansible_collections.stowage.oci.plugins.module_utils._flow.asking import QUESTIONS
+from ansible_collections.stowage.oci.plugins.module_utils._flow import asking
 from ansible_collections.stowage.oci.plugins.modules import image_pull
 from ansible_collections.stowage.oci.tests.unit.fakes.engine import Stream
 from ansible_collections.stowage.oci.tests.unit.fakes.site import ASKED, serve
@@ -181,6 +182,14 @@ def test_unchanged_images_cost_one_look_and_one_question_each(docker, bare):
     assert len(docker.engine.calls) == 102 and docker.registry.calls == []
 
 
+def test_loads_no_client_of_registries_where_the_engine_asks(docker, monkeypatch):
+    names = held(docker, 2)
+    monkeypatch.setitem(sys.modules, asking.__name__.replace("_flow.asking", "_registry.client"), None)
+    spec = importlib.util.find_spec(asking.__name__)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    assert not run(image_pull, **docker.params(*names))["changed"]
+
+
 def test_podman_asks_with_one_head_each():
     site = serve("podman")
     names = held(site, 50)
@@ -193,13 +202,13 @@ def test_podman_asks_with_one_head_each():
 
 def test_questions_are_asked_side_by_side_however_many_images_are_pulled_so(site):
     """None is answered before all that may be asked at once have been."""
-    names = held(site, QUESTIONS)
-    barrier = threading.Barrier(QUESTIONS, timeout=30)
-    site.engine.after("GET", ASKED, barrier.wait, times=QUESTIONS)
+    names = held(site, asking.QUESTIONS)
+    barrier = threading.Barrier(asking.QUESTIONS, timeout=30)
+    site.engine.after("GET", ASKED, barrier.wait, times=asking.QUESTIONS)
     answer = site.registry.serve
     site.registry.serve = lambda call, body: (barrier.wait(), answer(call, body))[1]
     assert not run(image_pull, **site.params(*names, parallel=1))["changed"]
-    assert site.asked() == QUESTIONS
+    assert site.asked() == asking.QUESTIONS
 
 
 def test_pulls_no_more_side_by_side_than_is_said(site):
