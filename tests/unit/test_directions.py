@@ -17,13 +17,13 @@ from ansible_collections.stowage.oci.plugins.module_utils import _options
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ROOT / "plugins"
 FILES = sorted(path for path in PLUGINS.rglob("*.py"))
-UTILS = {"_errors", "_oci", "_plan", "_engine", "_registry", "_flow", "_options", "_module"}
+UTILS = {"_errors", "_process", "_oci", "_plan", "_engine", "_registry", "_flow", "_options", "_module"}
 CONTROLLER = ("action", "lookup", "filter", "plugin_utils")
 
 # What a room may import besides files of its own; those in ALONE do not import even these.
 MAY = {
-    "_errors": set(), "_options": {"_errors"}, "doc_fragments": set(), "_oci": {"_errors"}, "_plan": {"_oci", "_errors"},
-    "_engine": {"_oci", "_errors"}, "_registry": {"_oci", "_errors"}, "_module": {"_errors", "_options"}, "_flow": UTILS - {"_options"},
+    "_errors": set(), "_process": set(), "_options": {"_errors"}, "doc_fragments": set(), "_oci": {"_errors", "_process"}, "_plan": {"_oci", "_errors"},
+    "_engine": {"_oci", "_errors", "_process"}, "_registry": {"_oci", "_errors", "_process"}, "_module": {"_errors", "_options"}, "_flow": UTILS - {"_options"},
     "modules": UTILS, "plugin_utils": UTILS, **dict.fromkeys(("action", "lookup"), UTILS | {"plugin_utils"}),
     "_server": {"_errors"}, "filter": UTILS | {"plugin_utils", "_server"},
 }

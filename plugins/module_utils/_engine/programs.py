@@ -14,12 +14,12 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 import typing as t
 
 from .._errors import EngineError, InvalidInput
+from .._process import PIPE, STDOUT, Process, ask
 from .build import Built, Order, podman_steps, verified
 from .buildlog import Log
 from .engine import Engine
@@ -170,18 +170,17 @@ Reader = t.Callable[[Log, str], None]
 
 def _asked(command: t.List[str], environ: Environ) -> t.Optional[str]:
     try:
-        done = subprocess.run(command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+        done = ask(command, env=environ)
     except OSError:
         return None
-    return None if done.returncode else done.stdout.decode("utf-8", "replace")
+    return None if done.code else done.out.decode("utf-8", "replace")
 
 
 def _run(command: t.List[str], environ: Environ, context: Context, read: Reader) -> t.Tuple[Log, t.Optional[str]]:
     """What the program prints, and its error if it ends with one. Raises whatever ``context`` raises, once the program is dead."""
     log = Log()
     said: t.List[str] = []
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environ, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True) as process:
+    with Process(command, env=environ, stdin=PIPE, stdout=PIPE, stderr=STDOUT, start_new_session=True) as process:
         feed = t.cast(t.IO[bytes], process.stdin)
 
         def listen() -> None:

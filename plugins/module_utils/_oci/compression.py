@@ -8,7 +8,6 @@ import bz2
 import gzip
 import lzma
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -16,6 +15,7 @@ import typing as t
 import zlib
 
 from .._errors import ArchiveError, shown
+from .._process import PIPE, Process
 
 HEAD = 6
 """Bytes that ``sniff`` wants."""
@@ -151,7 +151,7 @@ class _Program:
 
     def __init__(self, command: t.List[str], stream: t.BinaryIO) -> None:
         self._complaint = tempfile.TemporaryFile()
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaint)
+        self._process = Process(command, stdin=PIPE, stdout=PIPE, stderr=self._complaint)
         self._feeder = threading.Thread(target=self._feed, args=(stream,), daemon=True)
         self._feeder.start()
 

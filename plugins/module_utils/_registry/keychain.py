@@ -11,12 +11,12 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 import threading
 import typing as t
 
 from .._errors import InvalidInput, RegistryDenied, RegistryError, shown
 from .._oci.reference import DOCKER_HUB, Reference
+from .._process import TimedOut, ask
 
 HUB_KEY = "https://index.docker.io/v1/"
 """How docker calls the account of Docker Hub, in files and to helpers."""
@@ -194,20 +194,18 @@ class _File:
         if os.sep in helper:
             raise failure("is no program's name")
         try:
-            done = subprocess.run(
-                [program, "get"], input=key.encode("utf-8"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=self._timeout, check=False
-            )
-        except subprocess.TimeoutExpired:
+            done = ask([program, "get"], key.encode("utf-8"), self._timeout)
+        except TimedOut:
             raise failure("did not answer for %s seconds" % self._timeout) from None
         except OSError as error:
             raise failure("cannot be run (%s)" % error.strerror) from None
-        if done.returncode:
-            words = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
+        if done.code:
+            words = (done.out + done.err).decode("utf-8", "replace").strip()
             if "credentials not found" in words.lower():
                 return None
-            raise failure("failed (%s)" % shown(words or "exit code %d" % done.returncode))
+            raise failure("failed (%s)" % shown(words or "exit code %d" % done.code))
         try:
-            answer = json.loads(done.stdout.decode("utf-8"))
+            answer = json.loads(done.out.decode("utf-8"))
             username, secret = answer["Username"], answer["Secret"]
         except (KeyError, TypeError, ValueError):
             raise failure("printed something else than Username and Secret in JSON") from None

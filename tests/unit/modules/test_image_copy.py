@@ -464,6 +464,14 @@ def test_a_blob_that_a_registry_refuses_fails_the_images_that_need_it(registry, 
     assert registry.digest("team/app", "1") is None and registry.digest("team/tool", "1") == TOOL.digest
 
 
+def test_a_registry_that_does_not_say_whether_it_has_a_blob_fails_the_images_that_need_it(registry, bundle):
+    registry.answer("HEAD", ".*/team/app/blobs/.*", 500, times=9)
+    failed = fail(image_copy, src=bundle(APP, TOOL), **into(registry, retries=0))
+    assert [one["action"] for one in failed["images"]] == ["failed", "copied"]
+    assert "%s/team/app:1: %s failed (HTTP 500)" % (registry.host, registry.host) in failed["msg"]
+    assert registry.digest("team/app", "1") is None and registry.digest("team/tool", "1") == TOOL.digest
+
+
 def test_a_registry_that_sends_something_else_stores_nothing(source, registry):
     source.offer("app:1", APP)
     source._blobs["app@" + BASE.digest] = BASE.blob[:-1] + b"x"
