@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """image_build, community.docker's docker_image_build with `rebuild: always`, and docker build, all by the engine's BuildKit.
 
-The modules run in plays, but for the case without one: it tells what a look at many files costs. `docker build` is never in a play.
+The modules run in plays, but for the case without one: it tells what a look at many files costs that are as they were, and its floor is to
+hash them. The floor of the others is a play with as many `ping`. `docker build` is never in a play.
 """
 
 from __future__ import annotations
@@ -65,11 +66,11 @@ def cases(folder: Path, stack: ExitStack) -> Iterator[bench.Case]:
         with engines.start(kind, folder / kind) as engine:
             site = Site(engine, folder)
             site.have(base)
-            yield site.unchanged(f"{store}: 10 files, unchanged (floor: a play with ping)", small[:1], (OURS, FORGETFUL, PEER, DOCKER, FLOOR))
+            yield site.unchanged(f"{store}: 10 files, unchanged", small[:1], (OURS, FORGETFUL, PEER, DOCKER, FLOOR))
             if kind == "docker-28":
-                many = f"{store}: {BUILDS} times 10 files, unchanged (floor: a play with {BUILDS} times ping)"
+                many = f"{store}: {BUILDS} times 10 files, unchanged"
                 yield site.unchanged(many, small, (OURS, PEER, FLOOR))
-                yield site.alone(f"{store}: 10,000 files of 100 kB, unchanged, without a play (floor: to hash them)", large)
+                yield site.alone(f"{store}: 10,000 files, 1 GB, no play", large)
                 yield site.built(f"{store}: 200 files of 100 kB, first build", fresh, fresh.move)
                 yield site.built(f"{store}: 200 files of 100 kB, one changed", fresh, fresh.change)
 
