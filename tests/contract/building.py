@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
 import tarfile
 import tempfile
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, Mapping
 import engines
 import pytest
 from ansible_collections.stowage.oci.plugins.module_utils._engine.transport import Transport
+from ansible_collections.stowage.oci.plugins.module_utils._process import Process
 from ansible_collections.stowage.oci.plugins.modules import image_build
 from ansible_collections.stowage.oci.tests.unit import images
 from ansible_collections.stowage.oci.tests.unit.images import Made
@@ -183,16 +183,16 @@ def prepared(engine: engines.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyP
     host = Host(engine, tmp_path / "context")
     host.folder.mkdir()
     host.load(shell(BASE))
-    request, popen = Transport.request, subprocess.Popen
+    request, begin = Transport.request, Process.__init__
 
     def asking(self: Transport, method: str, path: str, *args: Any, **more: Any) -> Any:
         host.asked.append(f"{method} {path}")
         return request(self, method, path, *args, **more)
 
-    def starting(command: list[str], *args: Any, **more: Any) -> Any:
+    def starting(self: Process, command: list[str], **more: Any) -> None:
         host.started.append([str(word) for word in command])
-        return popen(command, *args, **more)
+        begin(self, command, **more)
 
     monkeypatch.setattr(Transport, "request", asking)
-    monkeypatch.setattr(subprocess, "Popen", starting)
+    monkeypatch.setattr(Process, "__init__", starting)
     return host

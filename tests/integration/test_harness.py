@@ -14,7 +14,7 @@ def test_the_artifact_holds_the_collection_and_nothing_that_made_it(artifact):
         names = archive.getnames()
     tops = {name.split("/")[0] for name in names}
     assert tops <= {
-        "FILES.json", "MANIFEST.json", "README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE",
+        "FILES.json", "MANIFEST.json", "README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "LICENSE",
         "bindep.txt", "requirements.txt", "changelogs", "docs", "meta", "playbooks", "plugins", "roles",
     }
     assert {"plugins/modules/image_load.py", "plugins/action/image_load.py", "meta/runtime.yml", "LICENSE"} <= set(names)
