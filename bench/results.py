@@ -90,8 +90,9 @@ def text() -> str:
     intro = (
         f"Wall time, as medians of {rounds} rounds in which all take turns, measured {date} on {' and '.join(machines)}, with {said}. "
         "Engines and registries are on the same machine, so a network would add to what sends more. "
-        "A *floor* is the least that anyone could take: mostly a play of one `ping`. `make bench` gives these numbers and more cases, with "
-        "CPU time and memory, and writes [bench/results.json](https://github.com/stowage/oci/blob/main/bench/results.json)."
+        "A *floor* is what Ansible takes for nothing: a play of one `ping`, or as many as there are tasks; without a play, to hash all files. "
+        "`make bench` gives these numbers and more cases, with CPU time and memory, and writes "
+        "[bench/results.json](https://github.com/stowage/oci/blob/main/bench/results.json)."
     )
     picture = "![Time of each job beside other tools](https://raw.githubusercontent.com/stowage/oci/main/docs/bench.svg)\n"
     return "\n".join([picture, textwrap.fill(intro, 130, break_on_hyphens=False) + "\n", *map(table, entries)])

@@ -162,3 +162,16 @@ def test_an_older_version_is_refused(answers):
 def test_a_package_that_no_source_has_is_refused(answers):
     found = answers([refused("package", {"registry_package": "no-such-package"})])["one"]
     assert "has no package no-such-package. Add a source that has it and run apt-get update, or set registry_install" in messages(found["package"])
+
+
+@pytest.mark.parametrize(
+    ("hosts", "name"), [("registry_hosts", "registry_tls_authority_fetch"), ("registry_clients", "trust_ca")],
+)
+def test_the_playbook_refuses_paths_that_roles_would_look_for_in_the_collection(playbook, hosts, name):
+    run = playbook("stowage.oci.registry", {"one": {}}, "-e", f"{hosts}=all", "-e", f"{name}=ca.pem", "--check")
+    assert run.code, run.screen
+    failed = [result.result for result in run.results if result.status == "failed"]
+    assert len(failed) == 1
+    message = f"{name} is ca.pem, which the role would look for in the collection: give the whole path, such as "
+    said = [item["msg"] for item in failed[0]["results"] if item.get("failed")]
+    assert len(said) == 1 and said[0].startswith(message) and said[0].endswith("/ca.pem")

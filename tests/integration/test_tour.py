@@ -69,6 +69,7 @@ def test_every_step_twice(offered: Any, playbook: Callable, classic: Any, podman
     assert shown.result["msg"] == [found.result["repositories"], f"{offered.host}/tour/busybox:1.37@{BASE.digest}"]
 
     task = copy["tasks"][0]["stowage.oci.image_copy"]
+    assert (task.pop("username"), task.pop("password")) == ("deploy", "{{ vault_deploy_password }}")
     assert task.pop("ca_cert") == "{{ playbook_dir }}/registry-authority.pem"
     task["destination"] = f"{offered.host}/site"
     assert [run(copy)[-1].status, run(copy)[-1].status] == ["changed", "ok"]
