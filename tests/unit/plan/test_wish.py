@@ -8,38 +8,22 @@ import json
 
 import pytest
 from ansible_collections.stowage.oci.plugins.module_utils._errors import ImageNotInArchive, InvalidInput, InvalidReference
-from ansible_collections.stowage.oci.plugins.module_utils._oci.archive import Archive
 from ansible_collections.stowage.oci.plugins.module_utils._oci.digest import Digest
 from ansible_collections.stowage.oci.plugins.module_utils._oci.manifest import Descriptor
 from ansible_collections.stowage.oci.plugins.module_utils._oci.platform import Platform
 from ansible_collections.stowage.oci.plugins.module_utils._plan.names import want
 from ansible_collections.stowage.oci.plugins.module_utils._plan.wish import Wanted, choose
 from ansible_collections.stowage.oci.tests.unit import images
+from ansible_collections.stowage.oci.tests.unit.plan.wishing import APP, BASE, OTHER, opened, wanted, wishes
 
-BASE = images.layer({"etc/os": b"base"}, "gzip")
-TOP = images.layer({"app": b"1"}, "gzip")
-APP = images.image([BASE, TOP], names=["docker.io/library/app:1"], config={"Cmd": ["/app"]})
-OTHER = images.image([BASE, images.layer({"other": b"1"})], names=["registry.example.com/team/other:2"])
 UNNAMED = images.image([BASE])
 ARM = images.image([BASE, images.layer({"arm": b"1"})], platform="linux/arm64")
 LINUX = Platform("linux", "amd64")
 
 
-def opened(tmp_path, *items, **how):
-    return Archive(str(images.write_layout(tmp_path / "layout", items, **how)), str(tmp_path / "scratch"))
-
-
 @pytest.fixture(name="archive")
 def _archive(tmp_path):
     return opened(tmp_path, APP, OTHER)
-
-
-def wishes(archive, **names):
-    return want(archive.entries, names, "here")
-
-
-def wanted(*items, tmp_path, **how):
-    return want(opened(tmp_path, *items, **how).entries, {}, "here")
 
 
 # Names
