@@ -10,6 +10,7 @@ import json
 import types
 import typing as t
 
+from ansible.module_utils.common.parameters import PASS_VARS
 from ansible.module_utils.testing import patch_module_args
 
 Result = t.Dict[str, t.Any]
@@ -45,7 +46,10 @@ def four_times(module: types.ModuleType, **params: t.Any) -> t.Tuple[Result, Res
 def outcome(module: types.ModuleType, check: bool, params: Result) -> Result:
     """What the module prints, whether it failed or not."""
     printed = io.StringIO()
-    with patch_module_args(dict(params, _ansible_check_mode=check, _ansible_diff=True)), contextlib.redirect_stdout(printed):
+    internal = {"check_mode": check, "diff": True, "inject_invocation": True}
+    # ansible-core before 2.21 shows the invocation unasked.
+    given = dict(params, **{"_ansible_%s" % key: value for key, value in internal.items() if key in PASS_VARS})
+    with patch_module_args(given), contextlib.redirect_stdout(printed):
         try:
             module.main()
         except SystemExit:
