@@ -123,7 +123,8 @@ def test_each_fence_is_closed_and_says_what_it_holds(path):
 
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
 def test_lines_are_no_longer_than_150(path):
-    assert [line for line in path.read_text(encoding="utf-8").splitlines() if len(line) > 150] == []
+    by_hand = re.sub("<!-- bench: .*?<!-- /bench -->", "", path.read_text(encoding="utf-8"), flags=re.S)
+    assert [line for line in by_hand.splitlines() if len(line) > 150] == []
 
 
 # What the roles say

@@ -19,7 +19,6 @@ from ansible_collections.stowage.oci.tests.unit import images
 from ansible_collections.stowage.oci.tests.unit.plan.wishing import APP, BASE, OTHER, TOP, opened, wanted, wishes
 
 
-
 @pytest.fixture(name="archive")
 def _archive(tmp_path):
     return opened(tmp_path, APP, OTHER)
