@@ -13,7 +13,7 @@ from rich.terminal_theme import DIMMED_MONOKAI
 from rich.text import Text
 
 WIDTH = 112
-# As rich's own, without the window's title and the font that it would fetch from elsewhere.
+# As rich's own, without the font that it would fetch from elsewhere.
 FORMAT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-labelledby="{unique_id}-title">
 <title id="{unique_id}-title">What make demo prints</title>
 <style>

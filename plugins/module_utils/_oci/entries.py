@@ -74,11 +74,11 @@ def settled(entries: t.Iterable[Entry]) -> t.Tuple[Entry, ...]:
         names, handles = (tuple(dict.fromkeys(old + new)) for old, new in ((first.names, entry.names), (first.handles, entry.handles)))
         merged[key] = first._replace(names=names, handles=handles)
         owners.update((canonical(name), key) for name in entry.names)
-    settled = (
+    kept = (
         (entry, entry._replace(names=tuple(name for name in entry.names if owners[canonical(name)] == key)))
         for key, entry in merged.items()
     )
-    return tuple(entry for before, entry in settled if entry.names or not before.names)
+    return tuple(entry for before, entry in kept if entry.names or not before.names)
 
 
 def canonical(text: str) -> str:

@@ -456,16 +456,9 @@ def test_one_image_that_fails_does_not_stop_the_others(source, registry):
     assert failed["images"][0]["destination"] == registry.host + "/app:2" and failed["changed"] and failed["sent_blobs"] == blobs(APP)[0]
 
 
-def test_a_blob_that_a_registry_refuses_fails_the_images_that_need_it(registry, bundle):
-    registry.answer("PUT", ".*/team/app/blobs/uploads/.*", 500, times=9)
-    failed = fail(image_copy, src=bundle(APP, TOOL), **into(registry, retries=0))
-    assert [one["action"] for one in failed["images"]] == ["failed", "copied"]
-    assert "%s/team/app:1: %s failed (HTTP 500)" % (registry.host, registry.host) in failed["msg"]
-    assert registry.digest("team/app", "1") is None and registry.digest("team/tool", "1") == TOOL.digest
-
-
-def test_a_registry_that_does_not_say_whether_it_has_a_blob_fails_the_images_that_need_it(registry, bundle):
-    registry.answer("HEAD", ".*/team/app/blobs/.*", 500, times=9)
+@pytest.mark.parametrize(("method", "path"), [("HEAD", ".*/team/app/blobs/.*"), ("PUT", ".*/team/app/blobs/uploads/.*")])
+def test_a_blob_that_a_registry_does_not_tell_of_or_refuses_fails_the_images_that_need_it(registry, bundle, method, path):
+    registry.answer(method, path, 500, times=9)
     failed = fail(image_copy, src=bundle(APP, TOOL), **into(registry, retries=0))
     assert [one["action"] for one in failed["images"]] == ["failed", "copied"]
     assert "%s/team/app:1: %s failed (HTTP 500)" % (registry.host, registry.host) in failed["msg"]
